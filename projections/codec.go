@@ -1,0 +1,132 @@
+package projections
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Codec turns a projection's values into the bytes that are stored, and back. After every step
+// Decode(Encode(value)) must equal value, so that it makes no difference whether a value stayed in memory or came back
+// from the store. Encode must give the same bytes for the same value. Both may be called from one goroutine at a time.
+type Codec[V any] interface {
+	Name() string // part of the definition; a change of the name is a change of the definition
+	Encode(value V) ([]byte, error)
+	Decode(stored []byte) (V, error)
+}
+
+// JSONCodec is the default: encoding/json/v2 with maps in sorted order. Duplicate names and invalid UTF-8 are refused.
+type JSONCodec[V any] struct{}
+
+// Name is "json".
+func (JSONCodec[V]) Name() string { return "json" }
+
+// Encode gives the one JSON text of the value.
+func (JSONCodec[V]) Encode(value V) ([]byte, error) {
+	return json.Marshal(value, json.Deterministic(true))
+}
+
+// Decode reads what Encode wrote.
+func (JSONCodec[V]) Decode(stored []byte) (V, error) {
+	var value V
+	err := json.Unmarshal(stored, &value)
+	return value, err
+}
+
+// JSON decodes an event's data as an E, strictly (duplicate names and invalid UTF-8 are errors, unknown members are
+// not). Within a batch each event is decoded once for all projections that ask for the same E, in whatever goroutine:
+// the result is shared and must not be changed.
+func JSON[E any](event Event) (*E, error) {
+	return Shared(event, jsonShape[E]{}, decodeJSON[E])
+}
+
+// jsonShape is a type of its own, so that no other decoding of an E is taken for this one.
+type jsonShape[E any] struct{}
+
+func decodeJSON[E any](event Event, into *E) error { return json.Unmarshal(event.Data, into) }
+
+// Shared returns what decode makes of an event, computed once per batch, event and shape. The shape (a comparable
+// value that names what decode does; always the same T for the same shape) is the key: a type, or a pointer to a
+// description. The result is shared between goroutines and must not be changed; a value that keeps it keeps the
+// decodings of the whole batch, so copy what you keep. Outside a batch decode runs each time.
+func Shared[T any](event Event, shape any, decode func(event Event, into *T) error) (*T, error) {
+	if event.batch == nil {
+		value := new(T)
+		return value, decode(event, value)
+	}
+	cells := columnOf[T](event.batch, shape)
+	c := &cells[event.index]
+	if c.done.Load() { // the fast path makes no closure
+		return &c.value, c.err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.done.Load() {
+		var fresh T
+		c.value = fresh                 // of what a panic left half done
+		c.err = decode(event, &c.value) // a panic leaves it undone: the next one meets it again
+		c.done.Store(true)
+	}
+	return &c.value, c.err
+}
+
+// Share makes a batch of events: from now on what Shared and JSON decode of them is kept as long as the batch is.
+// It must be called before the events are handed to any projection.
+func Share(events []Event) {
+	batch := &memo{size: len(events)}
+	for i := range events {
+		events[i].batch, events[i].index = batch, int32(i)
+	}
+}
+
+// memo holds the decodings of one batch, a column per shape.
+type memo struct {
+	size    int
+	mu      sync.Mutex
+	columns atomic.Pointer[[]column] // copied on write: readers take no lock
+}
+
+type column struct {
+	shape any
+	cells any // []cell[T]
+}
+
+type cell[T any] struct {
+	done  atomic.Bool
+	mu    sync.Mutex
+	value T
+	err   error
+}
+
+func columnOf[T any](m *memo, shape any) []cell[T] {
+	if cells, ok := findColumn[T](m, shape); ok {
+		return cells
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if cells, ok := findColumn[T](m, shape); ok {
+		return cells
+	}
+	var columns []column
+	if old := m.columns.Load(); old != nil {
+		columns = append(columns, *old...)
+	}
+	cells := make([]cell[T], m.size)
+	columns = append(columns, column{shape, cells})
+	m.columns.Store(&columns)
+	return cells
+}
+
+func findColumn[T any](m *memo, shape any) ([]cell[T], bool) {
+	columns := m.columns.Load()
+	if columns == nil {
+		return nil, false
+	}
+	for i := range *columns {
+		if (*columns)[i].shape == shape {
+			return (*columns)[i].cells.([]cell[T]), true
+		}
+	}
+	return nil, false
+}

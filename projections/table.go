@@ -1,0 +1,405 @@
+package projections
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"strings"
+)
+
+// foldRules are what a table folds by.
+type foldRules[V any] struct {
+	keys  func(event Event) ([]string, error) // the result is used before the next call
+	seed  func() V
+	step  func(key string, value V, event Event) (V, error)
+	gone  func(value V) bool
+	codec Codec[V]
+	keyed bool
+
+	immutable bool // step and gone never change a value in place
+}
+
+// table is the one Fold: a map of decoded values with their state of commitment.
+//
+// An entry that is dirty or in flight is not in the ring, so that it is never forgotten and never read from the store,
+// also where it says that the key is gone: until the store has acknowledged the deletion, it still shows the old value.
+type table[V any] struct {
+	rules   foldRules[V]
+	options FoldOptions
+	filter  subjectFilter
+	nowhere bool // no subject is left for this unit
+
+	entries  map[string]*entry[V]
+	ring     []*entry[V] // those that may be forgotten, for the second-chance sweep: loaded, neither dirty nor in flight
+	hand     int
+	bytes    int
+	dirty    []*entry[V]
+	inFlight []*entry[V]
+	guess    int // bytes of the dirty entries as last encoded
+
+	plan    []planned
+	touched []*entry[V] // the entries of the planned events, one after another
+	missing []string
+	turn    uint64 // counts the events ever planned
+	undo    []undone[V]
+	at      int // of plan: the event that is being folded
+	key     int // of touched: the entry that is being folded
+	planErr error
+}
+
+// undone is what an entry was before the event that is being folded.
+type undone[V any] struct {
+	entry  *entry[V]
+	value  V
+	exists bool
+}
+
+type planned struct {
+	event *Event
+	upTo  int // end of its entries in touched
+}
+
+type entry[V any] struct {
+	key      string
+	value    V
+	size     int    // bytes of the value as last stored or encoded
+	ring     int    // place in the ring, where it is in there
+	turn     uint64 // the last event that was planned with it
+	loaded   bool
+	exists   bool
+	dirty    bool
+	inFlight bool
+	used     bool // since the sweep last passed
+}
+
+const entryOverhead = 160 // bytes per entry beside key and value: the struct, its place in map and ring; estimated
+
+func newTable[V any](rules foldRules[V], subjects []string, options FoldOptions) Fold {
+	if rules.codec == nil {
+		rules.codec = JSONCodec[V]{}
+	}
+	if rules.seed == nil {
+		rules.seed = func() V { var zero V; return zero }
+	}
+	rules.immutable = rules.immutable || plain(reflect.TypeFor[V]())
+	filter, ok := NarrowSubjects(subjects, options.Subjects)
+	if slices.Contains(filter, ">") {
+		filter = nil
+	}
+	return &table[V]{rules: rules, filter: filter, nowhere: !ok, options: options, entries: map[string]*entry[V]{}}
+}
+
+// plain tells whether a value of type t is copied as a whole, so that nobody can change another's copy.
+func plain(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !plain(t.Field(i).Type) {
+				return false
+			}
+		}
+		return true
+	case reflect.Array:
+		return plain(t.Elem())
+	case reflect.Map, reflect.Slice, reflect.Pointer, reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer:
+		return false
+	default:
+		return true
+	}
+}
+
+func (t *table[V]) Plan(events []Event) []string {
+	t.abandon()
+	if t.nowhere {
+		return nil
+	}
+	for i := range events {
+		if !t.filter.match(events[i].Subject) {
+			continue
+		}
+		start, asked := len(t.touched), len(t.missing)
+		if err := t.planEvent(&events[i]); err != nil {
+			t.forgetMissing(asked)
+			t.planErr = err
+			break
+		}
+		if len(t.touched) > start {
+			t.plan = append(t.plan, planned{&events[i], len(t.touched)})
+		}
+	}
+	return t.missing
+}
+
+// abandon forgets a plan that was not folded, with the entries that were made for it and never loaded.
+func (t *table[V]) abandon() {
+	t.forgetMissing(0)
+	t.finish()
+	t.planErr = nil
+}
+
+// forgetMissing forgets those of the missing keys, from one on, that were not loaded.
+func (t *table[V]) forgetMissing(from int) {
+	for _, key := range t.missing[from:] {
+		if e := t.entries[key]; !e.loaded {
+			t.forget(e)
+		}
+	}
+	t.missing = t.missing[:from]
+}
+
+// finish lets go of a plan and of the batch that it points to.
+func (t *table[V]) finish() {
+	clear(t.plan)
+	clear(t.touched)
+	t.plan, t.touched, t.missing = t.plan[:0], t.touched[:0], t.missing[:0]
+	t.at, t.key = 0, 0
+}
+
+func (t *table[V]) planEvent(event *Event) error {
+	keys, err := t.keysOf(event)
+	if err != nil {
+		return &EventError{Seq: event.Seq, Subject: event.Subject, Err: err, Intact: true}
+	}
+	t.turn++
+	for _, key := range keys {
+		e := t.entries[key]
+		if e == nil {
+			if err := t.checkKey(key); err != nil {
+				return &EventError{Seq: event.Seq, Subject: event.Subject, Key: key[:min(len(key), 64)], Err: err, Intact: true}
+			}
+			key = strings.Clone(key) // it may be a slice of the event's data, which it would keep in memory
+			e = &entry[V]{key: key}
+			t.entries[key] = e
+			t.bytes += len(key) + entryOverhead
+			t.missing = append(t.missing, key)
+		}
+		if e.turn == t.turn {
+			return &EventError{Seq: event.Seq, Subject: event.Subject, Key: key, Err: errKeyTwice, Intact: true}
+		}
+		e.turn, e.used = t.turn, true
+		t.touched = append(t.touched, e)
+	}
+	return nil
+}
+
+var errKeyTwice = errors.New("Keys names this key twice")
+
+func (t *table[V]) keysOf(event *Event) (keys []string, err error) {
+	defer recovered(&err)
+	return t.rules.keys(*event)
+}
+
+// recovered turns a panic of a projection's code into an error. It is deferred.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = &PanicError{Value: r, Stack: debug.Stack()}
+	}
+}
+
+func (t *table[V]) checkKey(key string) error {
+	if key == "" && t.rules.keyed {
+		return errors.New("the key is empty")
+	}
+	if t.options.MaxKey > 0 && len(key) > t.options.MaxKey {
+		return &TooLargeError{What: "key", Key: key[:min(len(key), 64)], Size: len(key), Limit: t.options.MaxKey}
+	}
+	return nil
+}
+
+func (t *table[V]) Load(key string, stored []byte, exists bool) error {
+	e := t.entries[key]
+	if e == nil || e.loaded {
+		return fmt.Errorf("key %q was not asked for", key)
+	}
+	if exists {
+		value, err := t.decode(stored)
+		if err != nil {
+			return &ValueError{Key: key, Err: err}
+		}
+		e.value, e.exists = value, true
+		t.resize(e, len(stored))
+	}
+	e.loaded = true
+	t.join(e)
+	return nil
+}
+
+func (t *table[V]) decode(stored []byte) (value V, err error) {
+	defer recovered(&err)
+	return t.rules.codec.Decode(stored)
+}
+
+func (t *table[V]) Step() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = t.eventError(&PanicError{Value: r, Stack: debug.Stack()})
+		}
+	}()
+	for ; t.at < len(t.plan); t.at++ {
+		p := t.plan[t.at]
+		t.undo = t.undo[:0]
+		for several := p.upTo-t.key > 1; t.key < p.upTo; t.key++ {
+			e := t.touched[t.key]
+			if !e.loaded {
+				return fmt.Errorf("key %q was not loaded", e.key)
+			}
+			if several && t.rules.immutable {
+				t.undo = append(t.undo, undone[V]{e, e.value, e.exists})
+			}
+			if err := t.stepEntry(e, p.event); err != nil {
+				return t.eventError(err)
+			}
+		}
+	}
+	t.finish()
+	return t.planErr
+}
+
+func (t *table[V]) stepEntry(e *entry[V], event *Event) error {
+	value := e.value
+	if !e.exists {
+		value = t.rules.seed()
+	}
+	value, err := t.rules.step(e.key, value, *event)
+	if err == Unchanged {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.rules.gone != nil && t.rules.gone(value) {
+		var zero V
+		e.value, e.exists = zero, false
+	} else {
+		e.value, e.exists = value, true
+	}
+	if e.dirty {
+		return nil
+	}
+	if !e.inFlight {
+		t.leave(e)
+	}
+	e.dirty = true
+	t.dirty = append(t.dirty, e)
+	t.guess += len(e.key) + max(e.size, 16)
+	return nil
+}
+
+// eventError blames the event and the key that are being folded, and ends the plan there. Where values are never
+// changed in place, those of the event before are put back.
+func (t *table[V]) eventError(err error) error {
+	event, key := t.plan[t.at].event, t.touched[t.key].key
+	if t.rules.immutable {
+		for _, u := range t.undo {
+			u.entry.value, u.entry.exists = u.value, u.exists
+		}
+	}
+	t.finish()
+	t.planErr = nil
+	return &EventError{Seq: event.Seq, Subject: event.Subject, Key: key, Err: err, Intact: t.rules.immutable}
+}
+
+func (t *table[V]) Changes() (Changes, error) {
+	var changes Changes
+	if len(t.inFlight) > 0 {
+		return changes, errors.New("the last changes are not acknowledged yet")
+	}
+	changes.Put = make([]Entry, 0, len(t.dirty))
+	for _, e := range t.dirty {
+		if !e.exists {
+			changes.Delete = append(changes.Delete, e.key)
+			t.resize(e, 0)
+			continue
+		}
+		encoded, err := t.encode(e.value)
+		if err != nil {
+			return Changes{}, &ValueError{Key: e.key, Err: err}
+		}
+		if t.options.MaxValue > 0 && len(encoded) > t.options.MaxValue {
+			return Changes{}, &TooLargeError{What: "value", Key: e.key, Size: len(encoded), Limit: t.options.MaxValue}
+		}
+		t.resize(e, len(encoded))
+		changes.Put = append(changes.Put, Entry{e.key, encoded})
+	}
+	for _, e := range t.dirty {
+		e.dirty, e.inFlight = false, true
+	}
+	t.dirty, t.inFlight, t.guess = t.inFlight[:0], t.dirty, 0
+	return changes, nil
+}
+
+func (t *table[V]) encode(value V) (encoded []byte, err error) {
+	defer recovered(&err)
+	return t.rules.codec.Encode(value)
+}
+
+// Recode encodes what decode makes of a stored value: for projectiontest, which checks that it is the same.
+func (t *table[V]) Recode(stored []byte) ([]byte, error) {
+	value, err := t.decode(stored)
+	if err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	encoded, err := t.encode(value)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return encoded, nil
+}
+
+func (t *table[V]) resize(e *entry[V], size int) {
+	t.bytes += 2 * (size - e.size)
+	e.size = size
+}
+
+func (t *table[V]) Acked() {
+	for _, e := range t.inFlight {
+		e.inFlight = false
+		if !e.dirty {
+			t.join(e)
+		}
+	}
+	clear(t.inFlight)
+	t.inFlight = t.inFlight[:0]
+}
+
+func (t *table[V]) Dirty() (keys, bytes int) { return len(t.dirty), t.guess }
+
+func (t *table[V]) Bytes() int { return t.bytes }
+
+func (t *table[V]) Evict(keep int) {
+	if len(t.plan)+len(t.missing) > 0 {
+		return // what is planned is about to be used
+	}
+	for left := 2 * len(t.ring); t.bytes > keep && left > 0 && len(t.ring) > 0; left-- {
+		t.hand %= len(t.ring)
+		e := t.ring[t.hand]
+		if e.used {
+			e.used = false
+			t.hand++
+			continue
+		}
+		t.leave(e)
+		t.forget(e)
+	}
+}
+
+// join puts an entry into the ring, leave takes it out.
+func (t *table[V]) join(e *entry[V]) {
+	e.ring = len(t.ring)
+	t.ring = append(t.ring, e)
+}
+
+func (t *table[V]) leave(e *entry[V]) {
+	last := t.ring[len(t.ring)-1]
+	t.ring[e.ring], last.ring = last, e.ring
+	t.ring[len(t.ring)-1] = nil
+	t.ring = t.ring[:len(t.ring)-1]
+}
+
+// forget drops an entry that is not in the ring.
+func (t *table[V]) forget(e *entry[V]) {
+	delete(t.entries, e.key)
+	t.bytes -= len(e.key) + entryOverhead + 2*e.size
+}
