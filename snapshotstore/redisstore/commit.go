@@ -1,0 +1,135 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tailfold/tailfold/snapshotstore"
+)
+
+// commitScript is a checkpoint. ARGV: from, to, the definition ("": leave it), the skipped events as JSON without the
+// brackets ("": none), the number of put arguments (field, value, field, value, …), these, the deleted fields.
+//
+// The #! line without flags makes Redis refuse the script as a whole, before its first line, when it may not write
+// (OOM, READONLY, MISCONF, NOREPLICAS): a script has no rollback. For the same reason all that could fail is looked at
+// before the first write, and the mark goes last: the HDEL of a field that is never there finds out whether ACL rules
+// allow it, while HSET is refused, if so, at the first one. Lua's unpack takes 7,998 values at most.
+var commitScript = redis.NewScript(`#!lua
+local key, from, to, definition, skipped, puts = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local kind = redis.call('TYPE', key).ok
+if kind ~= 'hash' and kind ~= 'none' then
+  return redis.error_reply('WRONGTYPE ' .. kind)
+end
+local held = redis.call('HGET', key, '$mark')
+if held == to then
+  return {'applied'}
+end
+if not held and kind == 'hash' then
+  return {'unmarked'}
+end
+if not held and from ~= '' then
+  return {'gone'}
+end
+if held and (held ~= from or held == '') then
+  return {'conflict', held}
+end
+if skipped ~= '' then
+  local before = redis.call('HGET', key, '$skipped')
+  if not before or before == '[]' then
+    skipped = '[' .. skipped .. ']'
+  elseif string.sub(before, 1, 1) == '[' and string.sub(before, -1) == ']' then
+    skipped = string.sub(before, 1, -2) .. ',' .. skipped .. ']'
+  else
+    return {'skipped'}
+  end
+end
+redis.call('HDEL', key, '$')
+local chunk = 7000
+for i = 6, 5 + puts, chunk do
+  redis.call('HSET', key, unpack(ARGV, i, math.min(i + chunk - 1, 5 + puts)))
+end
+for i = 6 + puts, #ARGV, chunk do
+  redis.call('HDEL', key, unpack(ARGV, i, math.min(i + chunk - 1, #ARGV)))
+end
+if skipped ~= '' then
+  redis.call('HSET', key, '$skipped', skipped)
+end
+if definition ~= '' then
+  redis.call('HSET', key, '$definition', definition)
+end
+redis.call('HSET', key, '$mark', to)
+return {'applied'}
+`)
+
+// Commit applies the checkpoint as a whole or not at all, and only where the store holds exactly From. Sent twice it
+// is applied once: whoever lost its answer sends it again. After a Commit that its context ended, the checkpoint may
+// still be on its way to Redis: its bytes must not be changed.
+func (s *Store) Commit(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) error {
+	key := s.layout.Unit(unit)
+	args, err := commitArgs(checkpoint)
+	if err != nil {
+		return &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
+	}
+	answer, err := call(ctx, s, "commit", key, func(ctx context.Context) ([]string, error) {
+		answer, err := s.run(ctx, commitScript, []string{key}, args...).StringSlice()
+		return answer, corruptIfForeign(unit, key, err)
+	})
+	if err != nil {
+		return err
+	}
+	switch answer[0] {
+	case "applied":
+		return nil
+	case "unmarked":
+		return unmarked(unit, key)
+	case "skipped":
+		return &snapshotstore.CorruptError{Unit: unit, Key: SkippedField, Why: "the record of skipped events is not a JSON array"}
+	case "gone":
+		return &snapshotstore.ConflictError{Unit: unit}
+	}
+	held, err := snapshotstore.ParseMark([]byte(answer[1]))
+	if err != nil {
+		return &snapshotstore.CorruptError{Unit: unit, Key: MarkField, Why: err.Error()}
+	}
+	return &snapshotstore.ConflictError{Unit: unit, Held: held}
+}
+
+func commitArgs(checkpoint snapshotstore.Checkpoint) ([]any, error) {
+	if len(checkpoint.To.Raw) == 0 {
+		return nil, errors.New("the mark to commit is not sealed (Mark.Seal)")
+	}
+	if !checkpoint.From.IsZero() && len(checkpoint.From.Raw) == 0 {
+		return nil, errors.New("the mark to commit from is not one that a store returned or Mark.Seal made")
+	}
+	skipped := make([]string, len(checkpoint.Skipped))
+	for i := range checkpoint.Skipped {
+		text, err := json.Marshal(checkpoint.Skipped[i], json.Deterministic(true),
+			jsontext.AllowInvalidUTF8(true)) // a key is any bytes: what is not UTF-8 is replaced in this record
+		if err != nil {
+			return nil, fmt.Errorf("the skipped event %d is not JSON: %w", checkpoint.Skipped[i].Seq, err)
+		}
+		skipped[i] = string(text)
+	}
+	args := make([]any, 0, 5+2*len(checkpoint.Put)+len(checkpoint.Delete))
+	args = append(args, checkpoint.From.Raw, checkpoint.To.Raw, checkpoint.Definition, strings.Join(skipped, ","),
+		2*len(checkpoint.Put))
+	for _, entry := range checkpoint.Put {
+		args = append(args, Field(entry.Key), entry.Data)
+	}
+	for _, key := range checkpoint.Delete {
+		args = append(args, Field(key))
+	}
+	return args, nil
+}
+
+// run runs a script by its hash, and by its text where the server does not know it: after a restart, a fail-over or a
+// SCRIPT FLUSH. The text goes to the node that has the key, also in a cluster.
+func (s *Store) run(ctx context.Context, script *redis.Script, keys []string, args ...any) *redis.Cmd {
+	return script.Run(ctx, s.client, keys, args...)
+}
