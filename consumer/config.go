@@ -1,0 +1,133 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/snapshotstore"
+)
+
+// Config is all that a Worker needs. It is validated once, by New.
+type Config struct {
+	// Name tells this worker from all others, also from its own predecessors: unique per process start. Required.
+	Name string
+	// Version is the program's version, shown in status.
+	Version string
+	// Registry holds the projections to run. Required.
+	Registry *projections.Registry
+	// Logs makes the log of a partition of a stream; called once per stream and partition, must not block. Required.
+	Logs func(stream Stream, partition int) (Log, error)
+	// Store keeps the snapshots. Required; not closed by the worker.
+	Store snapshotstore.Store
+	// Streams has settings of streams, by name. A stream that is not named has the defaults.
+	Streams []Stream
+	// Checkpoint says when checkpoints are made.
+	Checkpoint Checkpoint
+	// StepTimeout is how long one step may take before the unit is STUCK. Default 10 s.
+	StepTimeout time.Duration
+	// Cache is the budget in bytes for decoded values of all units together, beyond those not yet committed.
+	// Default 256 MiB; negative: keep nothing.
+	Cache int
+	// MaxKey and MaxValue bound keys and encoded values in bytes. Defaults 64 KiB and 1 MiB.
+	MaxKey, MaxValue int
+	// Grace is how long Run takes for the last checkpoints after its context is done. Default 10 s.
+	Grace time.Duration
+	// Renew is how often the worker announces itself in the store. Default 1 s.
+	Renew time.Duration
+	// Logger gets one line per change of state. Default: none.
+	Logger *zap.Logger
+	// Metrics is where the worker registers its metrics. Default: a registry of its own, which nobody reads.
+	Metrics prometheus.Registerer
+	// Failpoint is called at named points, for tests that kill the process there. Default: none.
+	Failpoint func(name string)
+}
+
+// Stream has the settings of one stream.
+type Stream struct {
+	Name       string
+	Partitions int // default 1
+	// PartitionSubjects are the subjects of one partition, with {partition} in place of its number.
+	PartitionSubjects []string
+	// AcceptHoles runs on streams whose limits remove events from the middle.
+	AcceptHoles bool
+}
+
+// Checkpoint says when a unit commits. A unit that has drained its input commits at once, but no sooner than 5 ms and
+// four times the last commit's duration after the last one. Under load it waits for the first of these bounds.
+type Checkpoint struct {
+	Every    time.Duration // default 250 ms
+	MaxPause time.Duration // longest time that one checkpoint may hold the store; default 10 ms
+	MaxBytes int           // default 1 MiB
+	// Replay has the bounds that hold while no unit of the worker is live: defaults 1 s, 100 ms, 16 MiB.
+	Replay CheckpointBounds
+}
+
+// CheckpointBounds are the bounds of one checkpoint.
+type CheckpointBounds struct {
+	Every    time.Duration
+	MaxPause time.Duration
+	MaxBytes int
+}
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if c.Name == "" {
+		errs = append(errs, errors.New("Name is empty: every worker needs a name of its own"))
+	}
+	if c.Registry == nil || len(c.Registry.All()) == 0 {
+		errs = append(errs, errors.New("Registry has no projection: there is nothing to fold"))
+	}
+	if c.Logs == nil {
+		errs = append(errs, errors.New("Logs is missing"))
+	}
+	if c.Store == nil {
+		errs = append(errs, errors.New("Store is missing"))
+	}
+	orDefault(&c.Checkpoint.Every, 250*time.Millisecond)
+	orDefault(&c.Checkpoint.MaxPause, 10*time.Millisecond)
+	orDefault(&c.Checkpoint.MaxBytes, 1<<20)
+	orDefault(&c.Checkpoint.Replay.Every, time.Second)
+	orDefault(&c.Checkpoint.Replay.MaxPause, 100*time.Millisecond)
+	orDefault(&c.Checkpoint.Replay.MaxBytes, 16<<20)
+	orDefault(&c.StepTimeout, 10*time.Second)
+	orDefault(&c.Cache, 256<<20)
+	orDefault(&c.MaxKey, 64<<10)
+	orDefault(&c.MaxValue, 1<<20)
+	orDefault(&c.Grace, 10*time.Second)
+	orDefault(&c.Renew, time.Second)
+	for name, d := range map[string]time.Duration{"Checkpoint.Every": c.Checkpoint.Every, "Checkpoint.MaxPause": c.Checkpoint.MaxPause,
+		"Checkpoint.Replay.Every": c.Checkpoint.Replay.Every, "Checkpoint.Replay.MaxPause": c.Checkpoint.Replay.MaxPause,
+		"StepTimeout": c.StepTimeout, "Grace": c.Grace, "Renew": c.Renew} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative: %v", name, d))
+		}
+	}
+	for i := range c.Streams {
+		orDefault(&c.Streams[i].Partitions, 1)
+		if n := c.Streams[i].Partitions; n < 0 {
+			errs = append(errs, fmt.Errorf("Streams: %s has %d partitions: it has at least 1", c.Streams[i].Name, n))
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Failpoint == nil {
+		c.Failpoint = func(string) {}
+	}
+	return c, errors.Join(errs...)
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,4 @@
+package consumer
+
+// Cached is what the units of a worker hold together, as its cache counts it.
+func (w *Worker) Cached() int64 { return w.cache.total.Load() }

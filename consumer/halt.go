@@ -1,0 +1,142 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tailfold/tailfold/snapshotstore"
+	"go.uber.org/zap"
+)
+
+// stop halts the unit with a verdict, and stands by if another worker turns out to have got past it.
+func (u *unit) stop(ctx context.Context, v *Verdict) {
+	if owner := u.halt(ctx, v); owner != nil {
+		u.standBy(ctx, *owner)
+	}
+}
+
+// halt keeps the unit stopped until something has changed: the snapshot (dropped, or put back), or a log that could not
+// be used. If another worker has claimed the unit and moved on, it returns that one's mark. One that has only claimed it
+// is about to meet the same: to claim it back would be a fight without an end.
+func (u *unit) halt(ctx context.Context, v *Verdict) (owner *snapshotstore.Mark) {
+	u.set(Halted, v)
+	mark, err := u.head(ctx)
+	known := err == nil
+	for judged := time.Now(); ; {
+		if sleep(ctx, haltedLook) != nil {
+			return nil
+		}
+		u.lookAtLog(ctx)
+		now, err := u.head(ctx)
+		if err != nil {
+			continue
+		}
+		switch claimed := now.Epoch > mark.Epoch && now.Writer != u.worker.config.Name; {
+		case !known:
+			mark, known = now, true
+			if v.Reason == Corrupt { // it can be read now
+				return nil
+			}
+		case claimed && now.Seq == mark.Seq && now.Fingerprint == mark.Fingerprint:
+			mark = now
+			u.owned(now)
+		case claimed:
+			return &now
+		case string(now.Raw) != string(mark.Raw):
+			return nil
+		case time.Since(judged) >= judgeAgain:
+			if judged = time.Now(); v.Reason == Unsuitable || u.putRight(ctx, v, mark) {
+				return nil
+			}
+		}
+	}
+}
+
+// lookAtLog keeps up how far the log has gone on, for status.
+func (u *unit) lookAtLog(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	if bounds, err := u.feeds.log.Bounds(ctx); err == nil {
+		u.sawHead(bounds.Last)
+	}
+}
+
+// putRight tells whether a log that was not the snapshot's, or lacked events, is the right one now. Of one that was known
+// to be another, its time of creation alone proves nothing any more.
+func (u *unit) putRight(ctx context.Context, v *Verdict, mark snapshotstore.Mark) bool {
+	if v.Reason != Gap && v.Reason != Diverged {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	_, proof, verdict, err := u.judge(ctx, positionOf(mark))
+	return err == nil && verdict == nil && (proof != ProofCreated || v.Reason == Gap)
+}
+
+// standBy waits until the unit's owner is gone: the log has something past its mark, and the mark does not move.
+func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
+	u.owned(mark)
+	u.highest = max(u.highest, mark.Epoch)
+	u.set(Standby, nil)
+	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when that one stops making progress for %v", mark.Writer, mark.Epoch, standbyAfter))
+	for still := time.Now(); ; {
+		if sleep(ctx, standbyLook) != nil {
+			return
+		}
+		now, err := u.head(ctx)
+		if err != nil {
+			continue
+		}
+		if string(now.Raw) != string(mark.Raw) {
+			mark, still = now, time.Now()
+			u.owned(mark)
+			continue
+		}
+		if time.Since(still) < standbyAfter {
+			continue
+		}
+		still = time.Now()
+		if unread, head := u.unread(ctx, mark.Seq); unread {
+			u.log.Info("taking over: the owner makes no progress", zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq), zap.Uint64("head", head))
+			return
+		}
+	}
+}
+
+// unread tells whether the log has a message past seq, or has become shorter. Its last seq alone does not tell: messages
+// at its end may have been deleted, and no position moves to one that can't be read.
+func (u *unit) unread(ctx context.Context, seq uint64) (unread bool, head uint64) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	bounds, err := u.feeds.log.Bounds(ctx)
+	if err != nil {
+		return false, 0
+	}
+	u.sawHead(bounds.Last)
+	if bounds.Last < seq {
+		return true, bounds.Last
+	}
+	for at, left := bounds.Last, deletedTail; at > seq && at >= bounds.First; at, left = at-1, left-1 {
+		if left == 0 {
+			return true, bounds.Last
+		}
+		_, err := u.feeds.log.Witness(ctx, at)
+		if err == nil {
+			return true, bounds.Last
+		}
+		if !errors.Is(err, ErrNoMessage) {
+			return false, 0
+		}
+	}
+	return false, bounds.Last
+}
+
+// owned notes who has the unit.
+func (u *unit) owned(mark snapshotstore.Mark) {
+	u.sawMark(mark)
+	u.mu.Lock()
+	u.status.Owner = mark.Writer
+	u.mu.Unlock()
+}

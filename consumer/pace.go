@@ -1,0 +1,94 @@
+package consumer
+
+import "time"
+
+const (
+	leastPause = 5 * time.Millisecond // between two commits of a unit that keeps draining its input
+	restFactor = 4                    // and this many times the last commit's duration: at most a fifth of the store's time
+	fullFactor = 4                    // folding stops at this many times the bounds with a commit under way
+
+	firstPerKey  = 2 * time.Microsecond // a guess of what a key costs in the store's script, until commits tell
+	firstPerByte = 4 * time.Nanosecond
+)
+
+// pace decides when a unit commits. It is told what happens and asked what is due: it has no clock of its own.
+type pace struct {
+	bounds CheckpointBounds
+
+	changedAt time.Time     // when the first change after the last commit was folded; zero: nothing has changed
+	endedAt   time.Time     // when the last commit ended; zero: none yet
+	took      time.Duration // by the last commit
+	perKey    time.Duration // of a commit, by the last ones
+	eager     bool          // the first commit after a claim is made at once: progress is kept early
+}
+
+// load is what waits to be committed.
+type load struct {
+	keys, bytes int
+	drained     bool // no input is waiting
+	inFlight    bool // a commit is under way
+}
+
+func (p *pace) changed(now time.Time) {
+	if p.changedAt.IsZero() {
+		p.changedAt = now
+	}
+}
+
+func (p *pace) started() { p.changedAt, p.eager = time.Time{}, false }
+
+func (p *pace) ended(now time.Time, took time.Duration, keys int) {
+	p.endedAt, p.took = now, took
+	if keys == 0 {
+		return
+	}
+	switch per := took / time.Duration(keys); {
+	case keys < 100: // says more about the round trip than about the script: no more than a bound
+		if p.perKey > 0 {
+			p.perKey = min(p.perKey, max(per, 1))
+		}
+	case p.perKey == 0:
+		p.perKey = per
+	default:
+		p.perKey += (per - p.perKey) / 4
+	}
+}
+
+// pause is how long a commit of l would hold the store.
+func (p *pace) pause(l load) time.Duration {
+	if p.perKey > 0 {
+		return time.Duration(l.keys) * p.perKey
+	}
+	return time.Duration(l.keys)*firstPerKey + time.Duration(l.bytes)*firstPerByte
+}
+
+// due tells when l is to be committed: at once (zero wait), after a wait, or not at all (false).
+func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
+	if p.changedAt.IsZero() || l.inFlight {
+		return 0, false
+	}
+	if p.eager {
+		return 0, true
+	}
+	by := p.changedAt.Add(p.bounds.Every)
+	switch {
+	case l.keys == 0: // only the position has moved
+	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause:
+		return 0, true
+	case l.drained:
+		rest := p.endedAt.Add(max(leastPause, restFactor*p.took))
+		if rest.Before(by) {
+			by = rest
+		}
+	}
+	return max(0, by.Sub(now)), true
+}
+
+// full tells whether folding has to wait for the commit under way.
+func (p *pace) full(now time.Time, l load) bool {
+	if !l.inFlight || p.changedAt.IsZero() {
+		return false
+	}
+	return l.bytes >= fullFactor*p.bounds.MaxBytes || p.pause(l) >= fullFactor*p.bounds.MaxPause ||
+		now.Sub(p.changedAt) >= fullFactor*p.bounds.Every
+}

@@ -1,0 +1,115 @@
+package consumer
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/snapshotstore"
+)
+
+// row is what status shows of the unit.
+func (u *unit) row(now time.Time) UnitStatus {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	row := u.status
+	row.Head = max(row.Head, row.Seq)
+	row.Lag = row.Head - row.Seq
+	if !u.committed.IsZero() {
+		row.CheckpointAgeMS = now.Sub(u.committed).Milliseconds()
+	}
+	if row.State == Replaying {
+		if s := now.Sub(u.startedAt).Seconds(); s > 0 {
+			row.ReplayRate = float64(row.Seq-min(row.ResumedAt, row.Seq)) / s
+		}
+	}
+	return row
+}
+
+// started notes where the unit goes on.
+func (u *unit) started(r *runner) {
+	u.mu.Lock()
+	u.status.ResumedAt, u.status.ReplayTarget, u.status.ReplayMS = r.held.Seq, r.target, 0
+	u.status.Epoch, u.status.Owner, u.status.Seq = r.held.Epoch, u.worker.config.Name, r.held.Seq
+	u.status.Standbys = []string{}
+	u.startedAt = r.began
+	u.mu.Unlock()
+	u.set(Replaying, nil)
+}
+
+// becameLive notes that the unit has caught up.
+func (u *unit) becameLive(r *runner) {
+	took := time.Since(r.began)
+	u.mu.Lock()
+	u.status.ReplayMS = max(1, took.Milliseconds())
+	u.status.Replayed = max(r.target, u.status.ResumedAt) - u.status.ResumedAt
+	resumed, replayed := u.status.ResumedAt, u.status.Replayed
+	u.mu.Unlock()
+	u.set(Live, nil)
+	u.log.Info(fmt.Sprintf("resumed at seq %d, replayed %d events in %d ms", resumed, replayed, took.Milliseconds()),
+		zap.Uint64("resumed_at", resumed), zap.Uint64("replayed", replayed), zap.Int64("duration_ms", took.Milliseconds()))
+}
+
+// recognised notes how the log was recognised.
+func (u *unit) recognised(proof Proof, head uint64) {
+	u.mu.Lock()
+	u.status.Proof, u.status.Head = string(proof), head
+	u.mu.Unlock()
+}
+
+// sawMark notes what the store holds.
+func (u *unit) sawMark(mark snapshotstore.Mark) {
+	u.mu.Lock()
+	u.status.Seq, u.status.Epoch = mark.Seq, mark.Epoch
+	u.mu.Unlock()
+	u.meters.seq.Set(float64(mark.Seq))
+}
+
+func (u *unit) sawHead(head uint64) {
+	u.mu.Lock()
+	u.status.Head = max(head, u.status.Seq)
+	u.mu.Unlock()
+	u.meters.head.Set(float64(head))
+}
+
+func (u *unit) folded(events int) {
+	u.mu.Lock()
+	u.status.Folded += uint64(events)
+	u.mu.Unlock()
+	u.meters.folded.Add(float64(events))
+}
+
+func (u *unit) skippedOne() {
+	u.mu.Lock()
+	u.status.Skipped++
+	u.mu.Unlock()
+	u.meters.skipped.Inc()
+}
+
+// settled notes a checkpoint that the store holds.
+func (u *unit) settled(held snapshotstore.Mark, f *flight, now time.Time) {
+	u.mu.Lock()
+	u.committed = now
+	u.status.Seq, u.status.Epoch = held.Seq, held.Epoch
+	u.status.Head = max(u.status.Head, held.Seq)
+	u.mu.Unlock()
+	u.meters.checkpoints.Inc()
+	u.meters.checkpointSeconds.Observe(now.Sub(f.began).Seconds())
+	u.meters.checkpointKeys.Add(float64(f.keys))
+	u.meters.seq.Set(float64(held.Seq))
+	u.meters.committedAt.Set(float64(now.UnixMilli()) / 1000)
+}
+
+// checkSubjects warns where the log can have no event that the projection wants.
+func (u *unit) checkSubjects(log Bounds) {
+	wanted, ok := projections.NarrowSubjects(u.definition.Subjects, u.subjects)
+	if ok {
+		_, ok = projections.NarrowSubjects(wanted, log.Subjects)
+	}
+	if !ok {
+		u.log.Warn("no subject of the stream matches the projection's: it will not see an event until one of them is corrected",
+			zap.Strings("subjects", u.definition.Subjects), zap.Strings("stream_subjects", log.Subjects))
+	}
+}

@@ -1,0 +1,67 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tailfold/tailfold/snapshotstore"
+)
+
+// keepTrying calls op until it succeeds, ctx is done, or the error is one that trying again does not mend. While log or
+// store are away the unit shows a passing verdict.
+func keepTrying[T any](ctx context.Context, u *unit, away Reason, op func(context.Context) (T, error)) (T, error) {
+	for try := 0; ; try++ {
+		attempt, cancel := context.WithTimeout(ctx, opTimeout)
+		result, err := op(attempt)
+		cancel()
+		if err == nil {
+			if try > 0 {
+				u.back(away)
+			}
+			return result, nil
+		}
+		if ctx.Err() != nil {
+			return result, ctx.Err()
+		}
+		if final(err) {
+			return result, err
+		}
+		u.passing(unavailable(away, u.stream.Name, err))
+		wait := backoff(try)
+		if snapshotstore.ClassOf(err) == snapshotstore.Wait {
+			wait = max(wait, time.Second)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return result, err
+		}
+	}
+}
+
+// final tells an error that trying again does not mend.
+func final(err error) bool {
+	if _, ok := errors.AsType[*snapshotstore.ConflictError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*snapshotstore.CorruptError](err); ok {
+		return true
+	}
+	return snapshotstore.ClassOf(err) == snapshotstore.Stop
+}
+
+func unavailable(away Reason, stream string, err error) *Verdict {
+	v := &Verdict{Reason: away, Evidence: err.Error(), WayOut: "It is tried again until it is back"}
+	if errors.Is(err, ErrNoLog) {
+		v.Evidence = fmt.Sprintf("stream %s does not exist", stream)
+		v.WayOut = "It is waited for: create it, or correct `stream` in the projection's entry"
+	}
+	return v
+}
+
+// backoff is how long to wait before try number n+1: doubling, with a random half.
+func backoff(n int) time.Duration {
+	d := min(backoffTo, backoffFrom<<min(n, 10))
+	return d/2 + rand.N(d/2+1)
+}

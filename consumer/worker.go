@@ -1,0 +1,270 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/snapshotstore"
+)
+
+// Worker folds the logs of its units and keeps their snapshots. Make one with New. Its methods may be called from any
+// goroutine.
+type Worker struct {
+	config    Config
+	units     []*unit
+	cache     cache
+	live      atomic.Int64 // units that follow the head
+	abandoned atomic.Int64 // goroutines that were given up because a step did not return
+	ticked    atomic.Int64 // when the worker last announced itself, or tried to (UnixNano)
+	running   atomic.Bool
+	ended     atomic.Bool
+	bar       chan struct{} // held by the unit that folds an event at which workers may have died
+
+	changed chan struct{} // has a token when a unit's state has changed since it was announced
+
+	wg  sync.WaitGroup  // everything that units and feeds have started
+	ctx context.Context // of Run; feeds live on it
+}
+
+// announceRest is how soon after a change of a unit's state it is announced, and how often at the most.
+const announceRest = 50 * time.Millisecond
+
+// New validates the configuration and makes a worker. It does no I/O and starts nothing.
+func New(config Config) (*Worker, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	w := &Worker{changed: make(chan struct{}, 1), config: config, bar: make(chan struct{}, 1)}
+	meters, err := newMeters(config.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("worker: metrics: %w", err)
+	}
+	streams := map[string][]*feeds{}
+	for _, p := range config.Registry.All() {
+		d := p.Definition()
+		stream := config.stream(d.Stream)
+		if streams[d.Stream] == nil {
+			if streams[d.Stream], err = w.feedsOf(stream); err != nil {
+				return nil, fmt.Errorf("worker: stream %s: %w", d.Stream, err)
+			}
+		}
+		for partition, f := range streams[d.Stream] {
+			w.units = append(w.units, w.newUnit(p, d, stream, partition, f, meters))
+		}
+	}
+	for _, fs := range streams {
+		for _, f := range fs {
+			f.subjects = w.wantedFrom(f)
+		}
+	}
+	w.cache = cache{budget: int64(max(0, config.Cache)), units: int64(len(w.units))}
+	return w, nil
+}
+
+func (c Config) stream(name string) Stream {
+	for _, s := range c.Streams {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Stream{Name: name, Partitions: 1}
+}
+
+func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
+	all := make([]*feeds, stream.Partitions)
+	for partition := range all {
+		log, err := w.config.Logs(stream, partition)
+		if err != nil {
+			return nil, err
+		}
+		all[partition] = &feeds{log: log, wg: &w.wg}
+	}
+	return all, nil
+}
+
+func (w *Worker) newUnit(p projections.Projection, d projections.Definition, stream Stream, partition int, f *feeds, m *meterVecs) *unit {
+	u := &unit{
+		id:         snapshotstore.Unit{Projection: d.Name, Version: d.Version, Partition: partition},
+		projection: p, definition: d, stream: stream, feeds: f, worker: w,
+		text:     d.Text(partition, stream.Partitions),
+		meters:   m.of(d.Name, d.Version, partition),
+		squeeze:  make(chan struct{}, 1),
+		portion:  firstPortion,
+		caughtUp: make(chan struct{}),
+		log:      w.config.Logger.With(zap.String("projection", d.Name), zap.Int("projection_version", d.Version), zap.Int("partition", partition), zap.String("stream", d.Stream)),
+	}
+	u.fingerprint = projections.Fingerprint(u.text)
+	for _, s := range stream.PartitionSubjects {
+		u.subjects = append(u.subjects, strings.ReplaceAll(s, "{partition}", strconv.Itoa(partition)))
+	}
+	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Starting,
+		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}
+	return u
+}
+
+// wantedFrom is what the units of a feed want together; none: everything.
+func (w *Worker) wantedFrom(f *feeds) []string {
+	var wanted []string
+	for _, u := range w.units {
+		if u.feeds != f {
+			continue
+		}
+		subjects, ok := projections.NarrowSubjects(u.definition.Subjects, u.subjects)
+		if ok && len(subjects) == 0 {
+			return nil
+		}
+		for _, s := range subjects {
+			if !slices.Contains(wanted, s) {
+				wanted = append(wanted, s)
+			}
+		}
+	}
+	return wanted
+}
+
+// Run folds until ctx is done, then makes the last checkpoints, for Config.Grace at the most, and returns nil. Log and
+// store may be away when it starts and at any time later. A worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	if !w.running.CompareAndSwap(false, true) {
+		return errors.New("worker: Run was called before: make a new worker")
+	}
+	defer w.ended.Store(true)
+	// Feeds and announcements outlive ctx: units stop first.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w.ctx = inner
+	w.ticked.Store(time.Now().UnixNano())
+	now := time.Now()
+	var units, announcer sync.WaitGroup
+	for _, u := range w.units {
+		u.mu.Lock()
+		u.startedAt = now
+		u.status.StartedUnixMS = now.UnixMilli()
+		u.mu.Unlock()
+		units.Go(func() { u.run(ctx) })
+	}
+	announcer.Go(func() { w.announce(inner) })
+	units.Wait()
+	cancel()
+	announcer.Wait()
+	w.wg.Wait()
+	return nil
+}
+
+// announce says in the store what the worker's units do, until ctx is done, and then takes it back.
+func (w *Worker) announce(ctx context.Context) {
+	tick := time.NewTicker(w.config.Renew)
+	defer tick.Stop()
+	for {
+		w.ticked.Store(time.Now().UnixNano())
+		if w.cache.over() {
+			for _, u := range w.units {
+				token(u.squeeze)
+			}
+		}
+		call, cancel := context.WithTimeout(ctx, max(w.config.Renew, time.Second))
+		report, err := json.Marshal(Report{Worker: w.config.Name, Version: w.config.Version, RenewMS: w.config.Renew.Milliseconds(), Units: w.Status()}, json.Deterministic(true))
+		if err == nil {
+			err = w.config.Store.Announce(call, w.config.Name, report, w.config.Renew)
+		}
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			w.config.Logger.Debug("could not announce this worker in the store", zap.Error(err)) // the units say that the store is away
+		}
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		case <-w.changed: // a unit's state; several that change together are told together
+			_ = sleep(ctx, announceRest)
+		}
+		if ctx.Err() != nil {
+			call, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			_ = w.config.Store.Resign(call, w.config.Name) // it runs out by itself
+			return
+		}
+	}
+}
+
+// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit follows the head.
+func (w *Worker) bounds() CheckpointBounds {
+	if w.live.Load() > 0 {
+		return CheckpointBounds{Every: w.config.Checkpoint.Every, MaxPause: w.config.Checkpoint.MaxPause, MaxBytes: w.config.Checkpoint.MaxBytes}
+	}
+	return w.config.Checkpoint.Replay
+}
+
+// Status tells of each unit of this worker, by projection, version and partition.
+func (w *Worker) Status() []UnitStatus {
+	rows := make([]UnitStatus, 0, len(w.units))
+	for _, u := range w.units {
+		rows = append(rows, u.row(time.Now()))
+	}
+	return rows
+}
+
+// Alive returns an error if the worker is in a state that only a restart mends: Run has returned, or its goroutines do
+// not get to run. A log or a store that is away is no such state, nor is a halted unit.
+func (w *Worker) Alive() error {
+	switch last := time.Unix(0, w.ticked.Load()); {
+	case w.ended.Load():
+		return errors.New("the worker has stopped")
+	case w.running.Load() && time.Since(last) > time.Minute+10*w.config.Renew:
+		return fmt.Errorf("the worker's loop has not come round since %s", last.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Ready returns nil if each unit has read from its log and its store and follows the log's head, stands by, or has been
+// stopped by a verdict that a restart does not mend; else an error that says what it waits for.
+func (w *Worker) Ready() error {
+	if !w.running.Load() || w.ended.Load() {
+		return errors.New("the worker is not running")
+	}
+	var errs []error
+	for _, row := range w.Status() {
+		ok := row.State == Live && row.Verdict == "" || row.State == Standby || row.State == Halted
+		if !ok {
+			errs = append(errs, fmt.Errorf("%s/v%d/%d is %s at seq %d of %d %s %s", row.Projection, row.Version, row.Partition, row.State, row.Seq, row.Head, row.Verdict, row.Detail))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cache shares one budget of bytes among the units' folds.
+type cache struct {
+	budget int64
+	units  int64
+	total  atomic.Int64
+}
+
+// trim makes a fold forget values while all units together hold more than the budget.
+func (c *cache) trim(u *unit, fold projections.Fold) {
+	held := int64(fold.Bytes())
+	if over := c.total.Load() + held - u.cached - c.budget; over > 0 {
+		share := c.budget / c.units
+		fold.Evict(int(max(0, min(held, max(held-over, share)))))
+		held = int64(fold.Bytes())
+	}
+	c.total.Add(held - u.cached)
+	u.cached = held
+}
+
+// forget takes out of the account what a fold held that is given up.
+func (c *cache) forget(u *unit) {
+	c.total.Add(-u.cached)
+	u.cached = 0
+}
+
+func (c *cache) over() bool { return c.total.Load() > c.budget }
