@@ -1,0 +1,89 @@
+package faults
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+var failpoints = []string{"before-fold", "after-fold", "before-commit", "after-commit", "during-load", "after-claim"}
+
+// failpointAt draws a failpoint, and after how many passages the process is killed there. It is never the first few:
+// a worker that is killed at the same event again and again is right to call it poison.
+func (s *scene) failpointAt() string {
+	return fmt.Sprintf("%s:%d", failpoints[s.rng.IntN(len(failpoints))], 4+s.rng.IntN(60))
+}
+
+func TestKilledWorkersLeaveNothingThatAFullReplayWouldNot(t *testing.T) {
+	s := newScene(t)
+	for range *kills {
+		if s.rng.IntN(3) == 0 { // blind
+			s.startWorker("")
+			s.await(time.Duration(30+s.rng.IntN(500)) * time.Millisecond)
+		} else {
+			s.startWorker(s.failpointAt())
+			s.await(time.Duration(200+s.rng.IntN(1000)) * time.Millisecond)
+		}
+		s.killWorker()
+	}
+	s.finish()
+}
+
+func TestRedisKilledAndStartedAgain(t *testing.T) {
+	for _, persistence := range [][]string{
+		{"--appendonly", "yes", "--appendfsync", "always"},
+		{"--appendonly", "yes", "--appendfsync", "everysec"},
+		{"--save", "1 1"},
+		{"--appendonly", "no", "--save", ""},
+	} {
+		t.Run(fmt.Sprint(persistence), func(t *testing.T) {
+			s := newScene(t, persistence...)
+			if persistence[1] != "yes" || persistence[3] != "always" {
+				s.mayGoBack()
+			}
+			s.startWorker("")
+			for range max(1, *kills/4) {
+				s.await(time.Duration(300+s.rng.IntN(1500)) * time.Millisecond)
+				s.redis.Kill()
+				s.await(time.Duration(s.rng.IntN(700)) * time.Millisecond)
+				s.redis.Restart()
+			}
+			s.await(time.Second)
+			s.finish()
+		})
+	}
+}
+
+func TestNATSKilledAndStartedAgain(t *testing.T) {
+	s := newScene(t)
+	s.startWorker("")
+	for range max(1, *kills/3) {
+		s.await(time.Duration(300+s.rng.IntN(1000)) * time.Millisecond)
+		s.nats.Kill()
+		s.await(time.Duration(s.rng.IntN(500)) * time.Millisecond)
+		s.nats.Restart()
+	}
+	s.await(time.Second)
+	s.finish()
+}
+
+func TestWorkersKilledWhileTheServersAreKilledToo(t *testing.T) {
+	s := newScene(t, "--appendonly", "yes", "--appendfsync", "always")
+	for range max(2, *kills/2) {
+		s.startWorker(s.failpointAt())
+		s.await(time.Duration(100+s.rng.IntN(600)) * time.Millisecond)
+		switch s.rng.IntN(3) {
+		case 0:
+			s.redis.Kill()
+			s.killWorker()
+			s.redis.Restart()
+		case 1:
+			s.nats.Kill()
+			s.killWorker()
+			s.nats.Restart()
+		default:
+			s.killWorker()
+		}
+	}
+	s.finish()
+}
