@@ -1,0 +1,296 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"go.uber.org/zap"
+
+	"github.com/tailfold/tailfold/consumer"
+)
+
+// question is what the query of a request asks for besides the key.
+type question struct {
+	version int
+	minSeq  uint64
+	timeout time.Duration
+	prefix  string
+}
+
+func questionOf(r *http.Request, allowed ...string) (question, error) {
+	q := question{timeout: defaultTimeout}
+	query := r.URL.Query()
+	var errs []error
+	for _, name := range sortedKeys(query) {
+		text := query.Get(name)
+		var err error
+		known := false
+		for _, a := range allowed {
+			known = known || a == name
+		}
+		if !known {
+			errs = append(errs, fmt.Errorf("there is no parameter %q: %s", name, didYouMean(name, allowed)))
+			continue
+		}
+		switch name {
+		case "version":
+			if q.version, err = strconv.Atoi(text); err != nil || q.version < 1 {
+				errs = append(errs, fmt.Errorf("version is %q: write a number from 1", text))
+			}
+		case "min_seq":
+			if q.minSeq, err = strconv.ParseUint(text, 10, 64); err != nil {
+				errs = append(errs, fmt.Errorf("min_seq is %q: write a seq, a number", text))
+			}
+		case "timeout":
+			if q.timeout, err = parseDuration(text); err != nil || q.timeout > maxTimeout {
+				errs = append(errs, fmt.Errorf("timeout is %q: write a time up to %v, such as 2s", text, maxTimeout))
+			}
+		case "prefix":
+			q.prefix = text
+		}
+	}
+	return q, errors.Join(errs...)
+}
+
+// value answers what the snapshots have of a key, once they have reached min_seq.
+func (a *api) value(w http.ResponseWriter, r *http.Request, projection, key string) {
+	q, err := questionOf(r, "key", "version", "min_seq", "timeout")
+	if err != nil {
+		a.fail(w, http.StatusBadRequest, err, nil)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), q.timeout+storeTimeout)
+	defer cancel()
+	version, err := a.values.version(ctx, projection, q.version)
+	if err != nil {
+		a.storeFailed(w, err)
+		return
+	}
+	if q.minSeq > 0 && !a.reached(ctx, w, projection, version, q) {
+		return
+	}
+	answers, err := a.values.of(ctx, projection, version, key)
+	if err != nil {
+		a.storeFailed(w, err)
+		return
+	}
+	a.addVerdicts(answers)
+	a.answerKey(w, answers)
+}
+
+// answerKey answers one, several, or not found.
+func (a *api) answerKey(w http.ResponseWriter, answers []valueAnswer) {
+	found := answers[:0:0]
+	for _, answer := range answers {
+		if answer.Exists {
+			found = append(found, answer)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		a.answer(w, http.StatusOK, found[0])
+	case len(found) > 1:
+		a.answer(w, http.StatusOK, severalAnswers{found[0].Projection, found[0].Version, found[0].Key, found})
+	case len(answers) == 1:
+		a.answer(w, http.StatusNotFound, answers[0])
+	default:
+		a.answer(w, http.StatusNotFound, severalAnswers{answers[0].Projection, answers[0].Version, answers[0].Key,
+			answers})
+	}
+}
+
+// reached waits for min_seq, and answers the request where it does not come to pass.
+func (a *api) reached(ctx context.Context, w http.ResponseWriter, projection string, version int, q question) bool {
+	head, known := a.head(ctx, projection, version, q.minSeq)
+	if known && q.minSeq > head {
+		a.fail(w, http.StatusBadRequest, fmt.Errorf("min_seq %d is beyond the log's head, %d: use the seq that "+
+			"the publisher got in its acknowledgement",
+			q.minSeq, head), map[string]any{"head": head})
+		return false
+	}
+	err := a.values.await(ctx, projection, version, q.minSeq, q.timeout)
+	var early *tooEarlyError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &early):
+		facts := map[string]any{"projection": projection, "version": version, "partition": early.unit.Partition,
+			"seq": early.reached}
+		for _, row := range a.worker.Status() {
+			if row.Projection == projection && row.Version == version && row.Partition == early.unit.Partition &&
+				row.Verdict != "" {
+				facts["verdict"], facts["detail"] = row.Verdict, a.redact(row.Detail)
+			}
+		}
+		a.fail(w, http.StatusGatewayTimeout, err, facts)
+	default:
+		a.storeFailed(w, err)
+	}
+	return false
+}
+
+// head is the log's last seq: as the worker knows it, or, where that is below what is asked for, as the log says.
+func (a *api) head(ctx context.Context, projection string, version int, want uint64) (head uint64, known bool) {
+	for _, row := range a.worker.Status() {
+		if row.Projection == projection && row.Version == version {
+			head, known = max(head, row.Head), true
+		}
+	}
+	if known && head >= want {
+		return head, true
+	}
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
+	for _, u := range a.values.units {
+		if u.Projection != projection || u.Version != version || a.status.bounds == nil {
+			continue
+		}
+		bounds, err := a.status.bounds(ctx, u.stream)
+		if err != nil && !errors.Is(err, consumer.ErrNoLog) {
+			return 0, false // it may be there: the wait will tell
+		}
+		return max(head, bounds.Last), true
+	}
+	return 0, false
+}
+
+// addVerdicts tells which answers are stale.
+func (a *api) addVerdicts(answers []valueAnswer) {
+	for _, row := range a.worker.Status() {
+		for i := range answers {
+			answer := &answers[i]
+			if row.Verdict != "" && row.Projection == answer.Projection && row.Version == answer.Version &&
+				row.Partition == answer.Partition {
+				answer.Verdict, answer.Detail = row.Verdict, a.redact(row.Detail)
+			}
+		}
+	}
+}
+
+// keyLine is one line of the answer to …/keys; the last one says that it is complete, or what went wrong.
+type keyLine struct {
+	Partition *int   `json:"partition,omitempty"`
+	Key       string `json:"key,omitzero"`
+	KeyBase64 []byte `json:"key_base64,omitempty"`
+	Done      bool   `json:"done,omitzero"`
+	Version   int    `json:"version,omitzero"`
+	Keys      int    `json:"keys,omitzero"`
+	Error     string `json:"error,omitzero"`
+}
+
+// keys streams all keys with a prefix, a line of JSON each, in no order.
+func (a *api) keys(w http.ResponseWriter, r *http.Request, projection string) {
+	q, err := questionOf(r, "version", "prefix")
+	if err != nil {
+		a.fail(w, http.StatusBadRequest, err, nil)
+		return
+	}
+	ctx := r.Context()
+	version, err := a.values.version(ctx, projection, q.version)
+	if err != nil {
+		a.storeFailed(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	control := http.NewResponseController(w)
+	write := func(line keyLine) error {
+		text, err := json.Marshal(line, json.Deterministic(true))
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(append(text, '\n'))
+		return err
+	}
+	last := keyLine{Done: true, Version: version}
+	err = a.values.keys(ctx, projection, version, q.prefix, func(partition int, key string) error {
+		if last.Keys%1024 == 0 { // a long answer goes on as long as somebody reads it
+			control.SetWriteDeadline(time.Now().Add(maxTimeout))
+		}
+		last.Keys++
+		line := keyLine{Partition: &partition, Key: key}
+		if text := toUTF8(key); text != key {
+			line.Key, line.KeyBase64 = text, []byte(key)
+		}
+		return write(line)
+	})
+	if err != nil {
+		last = keyLine{Error: a.redact(err.Error())}
+	}
+	_ = write(last) // a client that has gone is told nothing
+}
+
+// snapshotsAnswer is what there is, or was, of a version.
+type snapshotsAnswer struct {
+	Snapshots []snapshotFound `json:"snapshots"`
+}
+
+func (a *api) snapshots(w http.ResponseWriter, r *http.Request, projection string) {
+	q, err := questionOf(r, "version")
+	if err == nil && q.version == 0 {
+		err = errors.New("version is missing: write ?version=N")
+	}
+	if err != nil {
+		a.fail(w, http.StatusBadRequest, err, nil)
+		return
+	}
+	found, err := a.values.snapshots(r.Context(), projection, q.version)
+	if err != nil {
+		a.storeFailed(w, err)
+		return
+	}
+	a.answer(w, http.StatusOK, snapshotsAnswer{found})
+}
+
+// drop removes the snapshots of a version. It is for the command line on this machine, where the store is a file that
+// this process holds: not for other machines, and not for a page in somebody's browser.
+func (a *api) drop(w http.ResponseWriter, r *http.Request, projection string) {
+	if !a.mayDrop || !fromThisMachine(r) {
+		a.fail(w, http.StatusForbidden, errors.New("dropping is allowed from this machine only, and only where "+
+			"the store is a file: "+
+			"run tailfold drop with the worker's configuration"), nil)
+		return
+	}
+	q, err := questionOf(r, "version")
+	if err == nil && q.version == 0 {
+		err = errors.New("version is missing: write ?version=N")
+	}
+	if err != nil {
+		a.fail(w, http.StatusBadRequest, err, nil)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	dropped, err := a.values.drop(ctx, projection, q.version)
+	if err != nil {
+		a.storeFailed(w, err)
+		return
+	}
+	for _, d := range dropped {
+		a.log.Warn("dropped a snapshot, as an operator asked", zap.String("unit", d.Unit.String()), zap.Uint64("seq",
+			d.Seq))
+	}
+	a.answer(w, http.StatusOK, snapshotsAnswer{dropped})
+}
+
+// fromThisMachine tells a request over loopback that names a loopback host: a name of another host that resolves to
+// loopback is a page's attempt to get at us.
+func fromThisMachine(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
