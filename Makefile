@@ -1,0 +1,90 @@
+# `make` prints this page of what there is; each target says what it needs when that is missing.
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .tools/golangci-lint-$(GOLANGCI_VERSION)
+IMAGE ?= tailfold
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+FUZZ_TIME ?= 1m
+KILLS ?= 200
+GO_FLAGS := -trimpath
+GO_LINK := -s -w
+
+.PHONY: help
+help: ## print this help
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo "Variables: PKG=$(PKG) for test and race; FUZZ_TIME=$(FUZZ_TIME) per fuzz target; KILLS=$(KILLS) for faults; IMAGE=$(IMAGE) for docker."
+
+PKG ?= ./...
+
+.PHONY: test
+test: redis ## run all tests; installs redis-server first if it is missing
+	go test -timeout 20m $$(go list $(PKG) | grep -v /consumer/faults)
+	bash .ci/faults -timeout 20m
+
+.PHONY: race
+race: redis compiler ## run all tests with the race detector; of the fault tests a short choice
+	go test -race -timeout 20m $$(go list $(PKG) | grep -v /consumer/faults)
+	bash .ci/faults -race -timeout 20m -kills 4 -away 2s -stopped 2s -run 'Killed|Cut|Third|Diverged|Purged|Witness|Quiet|Look'
+
+.PHONY: fuzz
+fuzz: redis ## run each fuzz target for FUZZ_TIME
+	FUZZ_TIME=$(FUZZ_TIME) bash .ci/fuzz
+
+.PHONY: faults
+faults: redis ## kill workers, NATS and Redis KILLS times in each test, and compare with full replays
+	go test ./consumer/faults -kills $(KILLS) -away 2m -stopped 20s -timeout 90m
+
+.PHONY: kill
+kill: ## a minute of kill -9: kill a worker 200 times under load, and compare with a full replay
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go run ./cmd/tailfold dev --kill 200 --dir "$$dir/dev"
+
+.PHONY: lint
+lint: $(GOLANGCI) ## vet, lint and hold the import rules (.golangci.yml)
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: ## format all Go code
+	gofmt -w $$(git ls-files -c -o --exclude-standard '*.go')
+
+.PHONY: cross
+cross: ## build and vet for linux and darwin, amd64 and arm64
+	@set -e; export CGO_ENABLED=0; for platform in $(PLATFORMS); do \
+		echo "$$platform: go build and go vet"; \
+		export GOOS="$${platform%/*}" GOARCH="$${platform#*/}"; \
+		go build ./...; \
+		go vet ./...; \
+	done
+
+.PHONY: build
+build: ## build bin/tailfold, static
+	CGO_ENABLED=0 go build $(GO_FLAGS) -ldflags '$(GO_LINK)' -o bin/tailfold ./cmd/tailfold
+
+.PHONY: docker
+docker: ## build the image (needs a container engine)
+	@docker info >/dev/null 2>&1 || { \
+		echo "make docker: no container engine answers 'docker info': install and start Docker (or Podman with its docker command)" >&2; exit 1; }
+	docker build --build-arg VERSION='$(VERSION)' --tag $(IMAGE) .
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin .tools
+
+# What the targets need. On Debian, and as root, it is installed; elsewhere the target says what to install.
+.PHONY: redis compiler
+redis:
+	@bash .ci/need redis-server
+compiler:
+	@bash .ci/need gcc
+
+# The linter is built from its module at one fixed version: some minutes once, then it is there.
+$(GOLANGCI):
+	@echo "make lint: building golangci-lint $(GOLANGCI_VERSION), once: this takes some minutes"
+	@mkdir -p .tools
+	GOBIN=$(CURDIR)/.tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(CURDIR)/.tools/golangci-lint $@
