@@ -27,8 +27,9 @@ type scene struct {
 	t    *testing.T
 	rng  *rand.Rand
 	seed uint64
-	nats *natstest.Process
+	nats *natstest.Process // the first of them, where they are a cluster
 
+	serversURL        string   // where the publisher goes
 	natsURL, redisURL string   // what workers use: the servers', or a proxy's
 	environment       []string // of all workers, further variables
 
@@ -54,15 +55,21 @@ func newScene(t *testing.T, redisSettings ...string) *scene {
 }
 
 func newSceneOn(t *testing.T, store *redistest.Server) *scene {
+	return newSceneIn(t, store, []*natstest.Process{natstest.StartProcess(t)})
+}
+
+// newSceneIn keeps the stream on all of the NATS servers.
+func newSceneIn(t *testing.T, store *redistest.Server, servers []*natstest.Process) *scene {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
-	s := &scene{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nats: natstest.StartProcess(t), redis: store}
-	s.natsURL, s.redisURL = s.nats.URL(), store.URL()
+	s := &scene{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nats: servers[0], redis: store}
+	s.serversURL = natstest.URLs(servers)
+	s.natsURL, s.redisURL = s.serversURL, store.URL()
 	js := natstest.JetStream(t, s.nats.Connect())
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}, Replicas: len(servers)}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -119,7 +126,7 @@ func (s *scene) awaitEvents(n uint64) {
 // publish publishes events one by one, so that their order is known, and notes what was acknowledged. An event whose
 // acknowledgement is lost is sent again under the same message id.
 func (s *scene) publish(ctx context.Context, rng *rand.Rand, first int) {
-	conn, err := nats.Connect(s.nats.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0))
+	conn, err := nats.Connect(s.serversURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0))
 	if err != nil {
 		s.t.Error(err)
 		return

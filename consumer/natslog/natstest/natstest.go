@@ -23,6 +23,8 @@ type Options struct {
 	Config string
 	// Dir is the directory of store and configuration. Default: a temporary one.
 	Dir string
+
+	name string // of the server
 }
 
 // patience is how long a test waits for a server. It only passes where something is broken.
@@ -31,7 +33,11 @@ const patience = 30 * time.Second
 // write makes the configuration file and returns its name. Port -1 is any free one.
 func (o Options) write(t testing.TB, port int) string {
 	t.Helper()
-	text := fmt.Sprintf("listen: \"127.0.0.1:%d\"\nserver_name: natstest\n", port)
+	server := o.name
+	if server == "" {
+		server = "natstest"
+	}
+	text := fmt.Sprintf("listen: \"127.0.0.1:%d\"\nserver_name: %s\n", port, server)
 	if !o.NoJetStream {
 		text += fmt.Sprintf("jetstream {\n  store_dir: %q\n  max_memory_store: 256MB\n  max_file_store: 4GB\n%s\n}\n",
 			filepath.Join(o.Dir, "store"), o.JetStream)

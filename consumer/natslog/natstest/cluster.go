@@ -1,0 +1,58 @@
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// StartCluster runs a cluster of n server processes with JetStream until the test ends, and waits until it has a leader.
+// Each can be killed, paused and started again by itself.
+func StartCluster(t testing.TB, n int, options ...Options) []*Process {
+	t.Helper()
+	ports, routes, listeners := make([]int, n), make([]string, n), make([]net.Listener, n)
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatalf("natstest: %v", err)
+		}
+		listeners[i], ports[i] = listener, listener.Addr().(*net.TCPAddr).Port
+		routes[i] = fmt.Sprintf("\"nats://127.0.0.1:%d\"", ports[i])
+	}
+	for _, listener := range listeners { // only now, so that no port is chosen twice
+		_ = listener.Close()
+	}
+	servers := make([]*Process, n)
+	for i := range servers {
+		o := one(options)
+		o.name = fmt.Sprintf("node-%d", i)
+		o.Dir = t.TempDir()
+		o.Config += fmt.Sprintf("\ncluster {\n  name: natstest\n  listen: \"127.0.0.1:%d\"\n  routes: [%s]\n}", ports[i], strings.Join(routes, ", "))
+		servers[i] = StartProcess(t, o)
+	}
+	js := JetStream(t, servers[0].Connect())
+	for deadline := time.Now().Add(2 * patience); ; {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := js.AccountInfo(ctx)
+		cancel()
+		if err == nil {
+			return servers
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("natstest: the cluster has no leader after %v: %v", 2*patience, err)
+		}
+		time.Sleep(20 * time.Millisecond) // polls other processes
+	}
+}
+
+// URLs are the addresses of all servers, as a client takes them.
+func URLs(servers []*Process) string {
+	urls := make([]string, len(servers))
+	for i, server := range servers {
+		urls[i] = server.URL()
+	}
+	return strings.Join(urls, ",")
+}
