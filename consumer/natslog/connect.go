@@ -3,8 +3,10 @@ package natslog
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,11 @@ func Connect(options Options) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	conn, err := nats.Connect(strings.Join(urls, ","), append(o.lasting(), login...)...)
+	reader, err := o.reader()
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	conn, err := nats.Connect(strings.Join(urls, ","), slices.Concat(o.lasting(), reader, login)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", o.scrub(err, urls))
 	}
@@ -36,13 +42,9 @@ func Connect(options Options) (*nats.Conn, error) {
 
 // lasting are the settings of a connection that outlives what happens to its server.
 func (o Options) lasting() []nats.Option {
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = 5 * time.Second
-	}
 	options := []nats.Option{
 		nats.Name(o.Name),
-		nats.Timeout(timeout),
+		nats.Timeout(o.timeout()),
 		nats.MaxReconnects(-1),
 		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(),
@@ -59,9 +61,15 @@ func (o Options) lasting() []nats.Option {
 		tell = func(string, error) {}
 	}
 	return append(options,
-		nats.ConnectHandler(func(*nats.Conn) { tell("connected", nil) }),
+		nats.ConnectHandler(func(conn *nats.Conn) {
+			tell("connected", nil)
+			tellReader(conn, tell)
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { tell("disconnected", err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { tell("reconnected", nil) }),
+		nats.ReconnectHandler(func(conn *nats.Conn) {
+			tell("reconnected", nil)
+			tellReader(conn, tell)
+		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { tell("not connected", err) }),
 		nats.ClosedHandler(func(*nats.Conn) { tell("closed", nil) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
@@ -70,6 +78,38 @@ func (o Options) lasting() []nats.Option {
 			}
 		}),
 	)
+}
+
+func (o Options) timeout() time.Duration {
+	if o.Timeout == 0 {
+		return 5 * time.Second
+	}
+	return o.Timeout
+}
+
+// reader are the options of the way in which readers get their events.
+func (o Options) reader() ([]nats.Option, error) {
+	switch o.Reader {
+	case "", ReaderAuto:
+		return []nats.Option{nats.SetCustomDialer(NewTap(&net.Dialer{Timeout: o.timeout()}))}, nil
+	case ReaderPlain:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("there is no reader %q: want %s or %s", o.Reader, ReaderAuto, ReaderPlain)
+}
+
+// tellReader tells which reader is used, unless that was told.
+func tellReader(conn *nats.Conn, tell func(string, error)) {
+	tap := tapOf(conn)
+	if tap == nil {
+		if conn.Stats().Reconnects == 0 {
+			tell("plain reader: as configured", nil)
+		}
+		return
+	}
+	if news := tap.news(); news != "" {
+		tell(news, nil)
+	}
 }
 
 // login are the options of the one way to log in, and of TLS. Files are looked at now: a connection that is tried again

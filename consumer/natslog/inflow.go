@@ -23,8 +23,8 @@ const (
 // eventOverhead is what an event takes besides its bytes, about.
 const eventOverhead = 128
 
-// inflow is what the consumer has delivered and nobody has taken yet. The client calls receive from one goroutine, the
-// reader everything else from another.
+// inflow is what the consumer has delivered and nobody has taken yet. The client calls receive from one goroutine, or a
+// tap begin, frame and settle; the reader everything else from another.
 type inflow struct {
 	stream, consumer string
 	drop             []string // hands out only what matches one of them; nil for all
@@ -42,6 +42,12 @@ type inflow struct {
 	err     error    // why nothing more will come
 	waiting bool     // the reader wants a signal
 	signal  chan struct{}
+
+	// Of frames alone, under mu.
+	slab    slab
+	subject string // of the last event
+	replies []byte // what the reply subjects of all deliveries begin with; nil until it is known
+	lent    bool   // the last message of the last chunk is not yet copied
 }
 
 // chunk is a batch in the making.
@@ -105,16 +111,33 @@ func (in *inflow) data(msg *nats.Msg) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	defer in.wake()
-	switch {
-	case in.err != nil:
+	if !ok || d.stream != in.stream || d.consumer != in.consumer {
+		in.stop(foreign(msg.Reply))
 		return
-	case !ok || d.stream != in.stream || d.consumer != in.consumer:
-		in.err = fmt.Errorf("a message came with the reply subject %q, which is not of this reader's consumer", msg.Reply)
+	}
+	c := in.next(d)
+	if c == nil {
 		return
-	case d.place != in.place+1 || d.seq <= in.seq:
+	}
+	c.last = lastMessage{d.seq, time.Unix(0, d.nanos).UTC(), msg.Subject, msg.Data, size > 0}
+	if !wanted {
+		return
+	}
+	if !readable {
+		c.unread = append(c.unread, len(c.events))
+	}
+	in.add(c, header)
+}
+
+// next counts a delivery and returns the chunk that it goes to, nil if it must not be handed out.
+func (in *inflow) next(d delivery) *chunk {
+	if in.err != nil {
+		return nil
+	}
+	if d.place != in.place+1 || d.seq <= in.seq {
 		in.err = fmt.Errorf("delivery %d (seq %d) came after delivery %d (seq %d): messages were lost on the way",
 			d.place, d.seq, in.place, in.seq)
-		return
+		return nil
 	}
 	in.served()
 	c := in.open()
@@ -122,21 +145,26 @@ func (in *inflow) data(msg *nats.Msg) {
 		c.jumped, c.jump = true, in.seq
 	}
 	in.seq, in.place = d.seq, d.place
-	c.last = lastMessage{d.seq, time.Unix(0, d.nanos).UTC(), msg.Subject, msg.Data, size > 0}
 	c.pending = d.pending
 	c.read++
 	in.read++
-	if !wanted {
-		return
-	}
-	if !readable {
-		c.unread = append(c.unread, len(c.events))
-	}
-	c.events = append(c.events, projections.Event{Seq: d.seq, Subject: msg.Subject, Time: c.last.time,
-		Header: projections.HeaderOf(header), Data: msg.Data})
-	bytes := len(msg.Subject) + len(header) + len(msg.Data) + eventOverhead
+	return c
+}
+
+// add makes an event of the last message of a chunk, with a header.
+func (in *inflow) add(c *chunk, header []byte) {
+	c.events = append(c.events, projections.Event{Seq: c.last.seq, Subject: c.last.subject, Time: c.last.time,
+		Header: projections.HeaderOf(header), Data: c.last.data})
+	bytes := len(c.last.subject) + len(header) + len(c.last.data) + eventOverhead
 	c.bytes += bytes
 	in.bytes += bytes
+}
+
+// stop says why nothing more will come, if nothing else has said so.
+func (in *inflow) stop(err error) {
+	if in.err == nil {
+		in.err = err
+	}
 }
 
 func matches(subjects []string, subject string) bool {
@@ -231,9 +259,7 @@ func (in *inflow) wake() {
 func (in *inflow) fail(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.err == nil {
-		in.err = err
-	}
+	in.stop(err)
 	in.wake()
 }
 

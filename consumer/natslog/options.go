@@ -41,13 +41,23 @@ type Options struct {
 	Name string
 	// Timeout bounds connecting to one server. Default 5 s.
 	Timeout time.Duration
+	// Reader is how readers get their events. ReaderAuto, the default: straight out of the server's stream (Tap), where it
+	// can be read under the client, else from the client. ReaderPlain: always from the client.
+	Reader string
 
 	// Notify is told what happens to the connection: "connected", "disconnected", "reconnected", "not connected",
-	// "closed", "error". It is called from a goroutine of the connection's and must not block. Default: nobody is told.
+	// "closed", "error", and which reader is used, once and whenever that changes: "fast reader", or "plain reader: " and
+	// why. It is called from a goroutine of the connection's and must not block. Default: nobody is told.
 	Notify func(event string, err error)
 
 	jwt, seed string // of a context
 }
+
+// Values of Options.Reader.
+const (
+	ReaderAuto  = "auto"
+	ReaderPlain = "plain"
+)
 
 // OptionsFromEnv reads the environment variables of the nats command line tool: NATS_URL, NATS_CONTEXT, NATS_CREDS,
 // NATS_NKEY, NATS_USER, NATS_PASSWORD, NATS_CERT, NATS_KEY, NATS_CA, NATS_TIMEOUT. lookup is os.LookupEnv.

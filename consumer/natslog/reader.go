@@ -108,7 +108,10 @@ func (r *reader) open(ctx context.Context, selected selection) error {
 	r.in = &inflow{stream: l.config.Stream, consumer: r.name, drop: selected.drop, signal: make(chan struct{}, 1)}
 	r.lost = conn.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	r.inbox = conn.NewInbox()
-	sub, err := conn.Subscribe(r.inbox+".*", r.in.receive)
+	if tap := tapOf(conn); tap != nil {
+		tap.watch(r.inbox+".*", r.in)
+	}
+	sub, err := conn.Subscribe(r.inbox+".*", r.in.receive) // what no tap takes out comes here
 	if err != nil {
 		return l.fail("open", err, "")
 	}
@@ -346,6 +349,9 @@ func (r *reader) close(ctx context.Context) error {
 	l := r.log
 	if r.lost != nil {
 		l.config.Conn.RemoveStatusListener(r.lost)
+	}
+	if tap := tapOf(l.config.Conn); tap != nil {
+		tap.forget(r.inbox + ".*")
 	}
 	if r.sub != nil {
 		_ = r.sub.Unsubscribe() // fails only where the connection is closed, and the subscription with it

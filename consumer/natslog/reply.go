@@ -56,8 +56,13 @@ func cut(text string, tokens []string) {
 }
 
 // parseNumber reads a decimal number of digits only.
-func parseNumber(text string) (uint64, bool) {
-	if text == "" || len(text) > 20 {
+func parseNumber(text string) (uint64, bool) { return parseDecimal(text) }
+
+// parseDigits does the same with bytes.
+func parseDigits(text []byte) (uint64, bool) { return parseDecimal(text) }
+
+func parseDecimal[T string | []byte](text T) (uint64, bool) {
+	if len(text) == 0 || len(text) > 20 {
 		return 0, false
 	}
 	var n uint64
