@@ -32,7 +32,8 @@ func NewHeader(namesAndValues ...string) Header {
 	return Header{append(block, "\r\n"...)}
 }
 
-// Block is the header as stored, nil if there is none.
+// Block is the header as it came, nil if there is none. A fold must not look at it: the order of different names and the
+// blanks around values can differ from one reader to the next. Get and Values tell the same on each.
 func (h Header) Block() []byte { return h.block }
 
 // Empty tells whether the event has no header.
