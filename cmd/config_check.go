@@ -128,6 +128,7 @@ func (d *decoder) natsOptions() (natslog.Options, error) {
 	o.CA = cmp.Or(n.TLS.CA, o.CA)
 	o.TLSFirst = n.TLS.First
 	o.Domain, o.APIPrefix, o.InboxPrefix = n.Domain, n.API, n.Inbox
+	o.Reader = n.Reader
 	return o.Resolve()
 }
 
