@@ -21,7 +21,7 @@ type receiver interface {
 }
 
 const (
-	// frameBuffer holds what was read and is not yet sorted. A longer message is gathered in memory of its own.
+	// frameBuffer is the size of the buffer that holds what was read and is not yet sorted.
 	frameBuffer = 64 << 10
 	// firstPiece is reserved for a long message before more of it has come than its announced size.
 	firstPiece = 1 << 20
@@ -29,9 +29,9 @@ const (
 
 var errNoEnd = errors.New("the server's stream can't be read: a message does not end where its size says")
 
-// frames sorts the server's stream into messages that a receiver wants and everything else. The zero value stands at the
-// stream's beginning.
+// frames sorts the server's stream, from its beginning, into messages that a receiver wants and everything else.
 type frames struct {
+	bound  int    // bytes that its caller can hold: longer messages are gathered
 	others int    // bytes of a message for others that are still to come
 	line   bool   // in the middle of a line for others
 	long   []byte // a wanted message larger than the buffer, as far as it has come
@@ -39,7 +39,7 @@ type frames struct {
 }
 
 // sort gives wanted messages to the receiver and appends everything else to out. What it returns as rest is too short to
-// be told: it is to be given again, with what comes after it; it is shorter than frameBuffer.
+// be told: it is to be given again, with what comes after it; it is shorter than bound.
 func (s *frames) sort(in, out []byte, to receiver) (rest, passed []byte, err error) {
 	for len(in) > 0 {
 		switch {
@@ -62,8 +62,8 @@ func (s *frames) sort(in, out []byte, to receiver) (rest, passed []byte, err err
 		default:
 			n := bytes.IndexByte(in, '\n') + 1
 			if n == 0 {
-				if len(in) >= frameBuffer {
-					return nil, out, fmt.Errorf("the server's stream can't be read: a line is longer than %d bytes", frameBuffer)
+				if len(in) >= s.bound {
+					return nil, out, fmt.Errorf("the server's stream can't be read: a line is longer than %d bytes", s.bound)
 				}
 				return in, out, nil
 			}
@@ -79,7 +79,7 @@ func (s *frames) sort(in, out []byte, to receiver) (rest, passed []byte, err err
 					return nil, out, errNoEnd
 				}
 				in = in[whole:]
-			case whole > frameBuffer:
+			case whole > s.bound:
 				s.long, s.whole = make([]byte, 0, min(whole, firstPiece)), whole
 			default:
 				return in, out, nil

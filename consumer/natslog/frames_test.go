@@ -35,11 +35,11 @@ func (s *sorter) receive(f *frame) {
 }
 
 // sortAll gives a stream in pieces of the sizes given, in turn, as a connection does.
-func sortAll(stream []byte, sizes ...int) (got []string, passed, rest string, err error) {
-	var f frames
+func sortAll(stream []byte, bound int, sizes ...int) (got []string, passed, rest string, err error) {
+	f := frames{bound: bound}
 	var s sorter
 	var out, held []byte
-	buffer := make([]byte, frameBuffer)
+	buffer := make([]byte, bound)
 	for i := 0; len(stream) > 0; i++ {
 		n := min(max(sizes[i%len(sizes)], 1), len(stream), len(buffer)-len(held))
 		in := append(buffer[:len(held)], stream[:n]...)
@@ -88,7 +88,7 @@ func TestFramesAreTakenOutAndAllElsePassesThrough(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int{1, 2, 3, 7, 1000, frameBuffer} {
-				got, passed, rest, err := sortAll([]byte(c.stream), size)
+				got, passed, rest, err := sortAll([]byte(c.stream), frameBuffer, size)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -108,7 +108,7 @@ func TestStreamThatCanNotBeReadEndsTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int{1, 1000, frameBuffer} {
-				if _, _, _, err := sortAll([]byte(stream), size); err == nil {
+				if _, _, _, err := sortAll([]byte(stream), frameBuffer, size); err == nil {
 					t.Errorf("in pieces of %d it is read", size)
 				}
 			}
@@ -121,14 +121,15 @@ func FuzzFrames(f *testing.F) {
 	for _, stream := range []string{
 		"MSG s.1 1 $JS.ACK.S.c.1.1.1.1.0 3\r\nabc\r\nPING\r\nHMSG s 1 r 12 15\r\nNATS/1.0\r\n\r\nabc\r\n",
 		"INFO {}\r\nMSG s 2 r 10\r\nMSG s 1 1\r\n\r\nMSG s 1 0\r\n\r\n-ERR 'x'\r\n",
-		"MSG s 1 70000\r\n" + strings.Repeat("y", 70_000) + "\r\nMSG s 3 2\r\nab\r\n",
+		"MSG s 1 200\r\n" + strings.Repeat("y", 200) + "\r\nMSG s 3 2\r\nab\r\n",
 		"hmsg s 1 0 0\r\n\r\nMSG s 1 3\r\nabcde\r\nMSG",
 	} {
-		f.Add([]byte(stream), uint16(1), uint16(5), uint16(900))
+		f.Add([]byte(stream), uint16(1), uint16(5), uint16(90))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, a, b, c uint16) {
-		got, passed, rest, err := sortAll(stream, frameBuffer)
-		inPieces, passedInPieces, restInPieces, errInPieces := sortAll(stream, int(a), int(b), int(c))
+		const bound = 64
+		got, passed, rest, err := sortAll(stream, bound, bound)
+		inPieces, passedInPieces, restInPieces, errInPieces := sortAll(stream, bound, int(a), int(b), int(c))
 		if (err == nil) != (errInPieces == nil) {
 			t.Fatalf("in one: %v; in pieces: %v", err, errInPieces)
 		}
@@ -144,7 +145,7 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// listener writes down which subscriptions it hears of.
+// listen writes down which subscriptions are heard of.
 func listen(speech string, size int) (heard []string) {
 	var s spoken
 	for p := []byte(speech); len(p) > 0; {

@@ -36,7 +36,7 @@ func (t *Tap) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tapped{Conn: conn, tap: t}, nil
+	return &tapped{Conn: conn, tap: t, frames: frames{bound: frameBuffer}}, nil
 }
 
 // SkipTLSHandshake tells the client whether the dialer below has encrypted the connection already.
