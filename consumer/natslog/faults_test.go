@@ -162,40 +162,48 @@ func TestNothingIsLostOrRepeatedWhenTheConnectionIsCut(t *testing.T) {
 		"two":    {[]string{"s.3", "s.5"}, func(i int) bool { return i%7 == 3 || i%7 == 5 }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cutter := &cutter{}
-			log := newLog(t, natslog.Config{Conn: server.Connect(nats.SetCustomDialer(cutter))})
-			cuts := uint64(0)
-			events, readers := follow(t, log, n, c.subjects, func(to uint64) {
-				if to/8_000 > cuts {
-					cuts = to / 8_000
-					cutter.cut()
+			natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+				cutter := &cutter{}
+				dialer := nats.SetCustomDialer(cutter)
+				if len(how) > 0 {
+					dialer = nats.SetCustomDialer(natslog.NewTap(cutter))
+				}
+				log := newLog(t, natslog.Config{Conn: server.Connect(dialer)})
+				cuts := uint64(0)
+				events, readers := follow(t, log, n, c.subjects, func(to uint64) {
+					if to/8_000 > cuts {
+						cuts = to / 8_000
+						cutter.cut()
+					}
+				})
+				complete(t, events, n, c.match)
+				if readers < 2 {
+					t.Errorf("%d reader was enough: the connection was never cut while reading", readers)
 				}
 			})
-			complete(t, events, n, c.match)
-			if readers < 2 {
-				t.Errorf("%d reader was enough: the connection was never cut while reading", readers)
-			}
 		})
 	}
 }
 
 func TestNothingIsLostOrRepeatedWhenTheServerIsKilled(t *testing.T) {
-	const n = 40_000
-	server := natstest.StartProcess(t)
-	conn := server.Connect()
-	publish(t, conn, n)
-	kills := uint64(0)
-	events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), n, nil, func(to uint64) {
-		if to/12_000 > kills {
-			kills = to / 12_000
-			server.Kill()
-			server.Restart()
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		const n = 40_000
+		server := natstest.StartProcess(t)
+		conn := server.Connect(how...)
+		publish(t, conn, n)
+		kills := uint64(0)
+		events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), n, nil, func(to uint64) {
+			if to/12_000 > kills {
+				kills = to / 12_000
+				server.Kill()
+				server.Restart()
+			}
+		})
+		complete(t, events, n, func(int) bool { return true })
+		if readers < 2 {
+			t.Errorf("%d reader was enough: the server was never killed while reading", readers)
 		}
 	})
-	complete(t, events, n, func(int) bool { return true })
-	if readers < 2 {
-		t.Errorf("%d reader was enough: the server was never killed while reading", readers)
-	}
 }
 
 // idle opens a reader of a stream that it has read to its end.
@@ -246,92 +254,104 @@ func consumers(t *testing.T, js jetstream.JetStream) (names []string) {
 }
 
 func TestReaderEndsWhenItsConsumerIsDeleted(t *testing.T) {
-	server := natstest.Start(t)
-	conn := server.Connect()
-	js := publish(t, conn, 10)
-	for _, subjects := range [][]string{nil, {"s.1"}} {
-		reader := idle(t, newLog(t, natslog.Config{Conn: conn, Worker: "w"}), 10, subjects...)
-		for _, name := range consumers(t, js) {
-			if err := js.DeleteConsumer(t.Context(), "S", name); err != nil {
-				t.Fatal(err)
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.Start(t)
+		conn := server.Connect(how...)
+		js := publish(t, conn, 10)
+		for _, subjects := range [][]string{nil, {"s.1"}} {
+			reader := idle(t, newLog(t, natslog.Config{Conn: conn, Worker: "w"}), 10, subjects...)
+			for _, name := range consumers(t, js) {
+				if err := js.DeleteConsumer(t.Context(), "S", name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Log(endsWithin(t, reader, 20*time.Second))
+			if err := reader.Close(t.Context()); err != nil {
+				t.Errorf("closing a reader whose consumer is gone: %v", err)
 			}
 		}
-		t.Log(endsWithin(t, reader, 20*time.Second))
-		if err := reader.Close(t.Context()); err != nil {
-			t.Errorf("closing a reader whose consumer is gone: %v", err)
-		}
-	}
+	})
 }
 
 func TestReaderEndsWhenTheServerIsSilent(t *testing.T) {
-	server := natstest.StartProcess(t)
-	conn := server.Connect()
-	publish(t, conn, 10)
-	reader := idle(t, newLog(t, natslog.Config{Conn: conn, Timeout: 200 * time.Millisecond}), 10)
-	server.Pause()
-	t.Log(endsWithin(t, reader, 20*time.Second))
-	server.Continue()
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.StartProcess(t)
+		conn := server.Connect(how...)
+		publish(t, conn, 10)
+		reader := idle(t, newLog(t, natslog.Config{Conn: conn, Timeout: 200 * time.Millisecond}), 10)
+		server.Pause()
+		t.Log(endsWithin(t, reader, 20*time.Second))
+		server.Continue()
+	})
 }
 
 func TestReaderGivesItsConsumerBack(t *testing.T) {
-	server := natstest.Start(t)
-	conn := server.Connect()
-	js := publish(t, conn, 10)
-	log := newLog(t, natslog.Config{Conn: conn, Worker: "rack 7/ä"})
-	reader := idle(t, log, 10)
-	names := consumers(t, js)
-	if len(names) != 1 {
-		t.Fatalf("consumers %q, want one", names)
-	}
-	c, err := js.Consumer(t.Context(), "S", names[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.CachedInfo().Config.Metadata["io.tailfold.worker"]; got != "rack 7/ä" {
-		t.Errorf("the consumer's metadata names the worker %q", got)
-	}
-	if err := reader.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := log.Open(t.Context(), 11, nil); !errors.Is(err, consumer.ErrBeyondLast) {
-		t.Errorf("open beyond the end: %v", err)
-	}
-	if names := consumers(t, js); len(names) != 0 {
-		t.Errorf("consumers %q are left", names)
-	}
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.Start(t)
+		conn := server.Connect(how...)
+		js := publish(t, conn, 10)
+		log := newLog(t, natslog.Config{Conn: conn, Worker: "rack 7/ä"})
+		reader := idle(t, log, 10)
+		names := consumers(t, js)
+		if len(names) != 1 {
+			t.Fatalf("consumers %q, want one", names)
+		}
+		c, err := js.Consumer(t.Context(), "S", names[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.CachedInfo().Config.Metadata["io.tailfold.worker"]; got != "rack 7/ä" {
+			t.Errorf("the consumer's metadata names the worker %q", got)
+		}
+		if err := reader.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Open(t.Context(), 11, nil); !errors.Is(err, consumer.ErrBeyondLast) {
+			t.Errorf("open beyond the end: %v", err)
+		}
+		if names := consumers(t, js); len(names) != 0 {
+			t.Errorf("consumers %q are left", names)
+		}
+	})
 }
 
 func TestLimitsOfPullsAreKept(t *testing.T) {
-	server := natstest.Start(t, natstest.Options{JetStream: "limits { max_request_batch: 100 }"})
-	conn := server.Connect()
-	publish(t, conn, 2_000)
-	events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), 2_000, nil, func(uint64) {})
-	complete(t, events, 2_000, func(int) bool { return true })
-	if readers != 1 {
-		t.Errorf("it took %d readers", readers)
-	}
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.Start(t, natstest.Options{JetStream: "limits { max_request_batch: 100 }"})
+		conn := server.Connect(how...)
+		publish(t, conn, 2_000)
+		events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), 2_000, nil, func(uint64) {})
+		complete(t, events, 2_000, func(int) bool { return true })
+		if readers != 1 {
+			t.Errorf("it took %d readers", readers)
+		}
+	})
 }
 
 func TestLongReplySubjectsAreRead(t *testing.T) {
-	server := natstest.Start(t, natstest.Options{Config: "feature_flags { js_ack_fc_v2: true }"})
-	conn := server.Connect()
-	publish(t, conn, 2_000)
-	events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), 2_000, nil, func(uint64) {})
-	complete(t, events, 2_000, func(int) bool { return true })
-	if readers != 1 {
-		t.Errorf("it took %d readers", readers)
-	}
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.Start(t, natstest.Options{Config: "feature_flags { js_ack_fc_v2: true }"})
+		conn := server.Connect(how...)
+		publish(t, conn, 2_000)
+		events, readers := follow(t, newLog(t, natslog.Config{Conn: conn}), 2_000, nil, func(uint64) {})
+		complete(t, events, 2_000, func(int) bool { return true })
+		if readers != 1 {
+			t.Errorf("it took %d readers", readers)
+		}
+	})
 }
 
 func TestStreamInADomainIsRead(t *testing.T) {
-	server := natstest.Start(t, natstest.Options{JetStream: "domain: hub"})
-	conn := server.Connect()
-	publish(t, conn, 100)
-	for _, config := range []natslog.Config{{Domain: "hub"}, {APIPrefix: "$JS.hub.API"}} {
-		config.Conn = conn
-		events, _ := follow(t, newLog(t, config), 100, nil, func(uint64) {})
-		complete(t, events, 100, func(int) bool { return true })
-	}
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+		server := natstest.Start(t, natstest.Options{JetStream: "domain: hub"})
+		conn := server.Connect(how...)
+		publish(t, conn, 100)
+		for _, config := range []natslog.Config{{Domain: "hub"}, {APIPrefix: "$JS.hub.API"}} {
+			config.Conn = conn
+			events, _ := follow(t, newLog(t, config), 100, nil, func(uint64) {})
+			complete(t, events, 100, func(int) bool { return true })
+		}
+	})
 }
 
 func TestBoundsNameWhatIsUnsuitable(t *testing.T) {

@@ -92,24 +92,26 @@ func TestReaderThatIsNotAskedHoldsWhatWasPulled(t *testing.T) {
 		"large events": {200, 100_000, 2 * (pullBytes / 100_000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn := natstest.Start(t).Connect()
-			r := open(t, conn, c.n, c.size)
-			if _, err := r.Next(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			r.in.until(t, func() bool { return len(r.in.pulls) == 0 || r.in.beat.place > 0 }) // both pulls are used up
-			if err := conn.Flush(); err != nil {                                              // and nothing else is on its way
-				t.Fatal(err)
-			}
-			r.in.mu.Lock()
-			read := r.in.read
-			r.in.mu.Unlock()
-			if read == 0 || read > c.most {
-				t.Errorf("%d messages lie here, want at most %d", read, c.most)
-			}
-			if got := all(t, r, uint64(c.n)); got != c.n {
-				t.Errorf("%d events were read, want %d", got, c.n)
-			}
+			EachReader(t, func(t *testing.T, how ...nats.Option) {
+				conn := natstest.Start(t).Connect(how...)
+				r := open(t, conn, c.n, c.size)
+				if _, err := r.Next(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				r.in.until(t, func() bool { return len(r.in.pulls) == 0 || r.in.beat.place > 0 }) // both pulls are used up
+				if err := conn.Flush(); err != nil {                                              // and nothing else is on its way
+					t.Fatal(err)
+				}
+				r.in.mu.Lock()
+				read := r.in.read
+				r.in.mu.Unlock()
+				if read == 0 || read > c.most {
+					t.Errorf("%d messages lie here, want at most %d", read, c.most)
+				}
+				if got := all(t, r, uint64(c.n)); got != c.n {
+					t.Errorf("%d events were read, want %d", got, c.n)
+				}
+			})
 		})
 	}
 }
@@ -155,11 +157,13 @@ func TestMessagesThatTheClientDropsEndTheReader(t *testing.T) {
 }
 
 func TestEventLargerThanAPullIsRead(t *testing.T) {
-	r := open(t, natstest.Start(t).Connect(), 20, 10_000)
-	r.maxBytes = 3_000 // as if the server's max_payload had been lowered since
-	if got := all(t, r, 20); got != 20 {
-		t.Errorf("%d events were read, want 20", got)
-	}
+	EachReader(t, func(t *testing.T, how ...nats.Option) {
+		r := open(t, natstest.Start(t).Connect(how...), 20, 10_000)
+		r.maxBytes = 3_000 // as if the server's max_payload had been lowered since
+		if got := all(t, r, 20); got != 20 {
+			t.Errorf("%d events were read, want 20", got)
+		}
+	})
 }
 
 func TestForeignReplySubjectEndsTheReader(t *testing.T) {
@@ -229,8 +233,12 @@ func TestStatusOfAPullDecides(t *testing.T) {
 
 // A header can be stored that no client library reads, or reads as what it is not.
 func TestHeadersThatTheClientCanNotReadComeAsTheyWereStored(t *testing.T) {
+	EachReader(t, headersComeAsStored)
+}
+
+func headersComeAsStored(t *testing.T, how ...nats.Option) {
 	server := natstest.Start(t)
-	conn := server.Connect()
+	conn := server.Connect(how...)
 	r := open(t, conn, 1, 5)
 	blocks := []string{
 		"NATS/1.0\r\nnonsense\r\n\r\n",
@@ -242,7 +250,10 @@ func TestHeadersThatTheClientCanNotReadComeAsTheyWereStored(t *testing.T) {
 	// The server itself takes a status off the first line; the last header can be made of what the client reads.
 	beat := "NATS/1.0\r\nNats-Last-Consumer: 99\r\nNats-Last-Stream: 99\r\n\r\n"
 	want := []string{blocks[0], "", beat, "NATS/1.0\r\nA: 1\r\n\r\n"}
-	stored := []string{want[0], want[1], want[2], blocks[3]}
+	if len(how) > 0 {
+		want[3] = blocks[3] // read under the client, it is the very block
+	}
+	stored := []string{blocks[0], "", beat, blocks[3]}
 	var got []string
 	for r.to < 5 {
 		batch, err := r.Next(t.Context())
@@ -296,81 +307,87 @@ func publishRaw(t *testing.T, url, subject string, headers []string) {
 }
 
 func TestClosedConnectionIsTold(t *testing.T) {
-	conn := natstest.Start(t).Connect()
-	r := open(t, conn, 5, 5)
-	all(t, r, 5)
-	conn.Close()
-	_, err := r.Next(t.Context())
-	var logError *consumer.LogError
-	if !errors.As(err, &logError) {
-		t.Errorf("the reader says %v", err)
-	}
-	if _, err := r.log.Bounds(t.Context()); !errors.Is(err, errNotConnected) {
-		t.Errorf("bounds say %v", err)
-	}
+	EachReader(t, func(t *testing.T, how ...nats.Option) {
+		conn := natstest.Start(t).Connect(how...)
+		r := open(t, conn, 5, 5)
+		all(t, r, 5)
+		conn.Close()
+		_, err := r.Next(t.Context())
+		var logError *consumer.LogError
+		if !errors.As(err, &logError) {
+			t.Errorf("the reader says %v", err)
+		}
+		if _, err := r.log.Bounds(t.Context()); !errors.Is(err, errNotConnected) {
+			t.Errorf("bounds say %v", err)
+		}
+	})
 }
 
 // What an idle reader asks of the stream must be of the one that its consumer was in, also where the stream is made
 // again in the middle of it.
 func TestIdleReaderDoesNotMoveOverAStreamThatWasMadeAgain(t *testing.T) {
-	conn := natstest.Start(t).Connect()
-	js := natstest.JetStream(t, conn)
-	open(t, conn, 5, 5)
-	log, err := New(Config{Conn: conn, Stream: "S", Heartbeat: 100 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	made, err := log.Open(t.Context(), 0, []string{"s.never"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := made.(*reader)
-	t.Cleanup(func() { _ = r.Close(context.Background()) })
-	if err := js.DeleteStream(t.Context(), "S"); err != nil {
-		t.Fatal(err)
-	}
-	open(t, conn, 9, 7)
-	if batch, err := r.advance(t.Context(), 5); err == nil {
-		t.Errorf("it moves: %+v", batch)
-	}
-	info, err := log.info(t.Context(), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.created = info.Created // as if it had the same time of creation, like a directory that was copied back
-	if batch, err := r.advance(t.Context(), 5); err == nil {
-		t.Errorf("it moves: %+v", batch)
-	}
+	EachReader(t, func(t *testing.T, how ...nats.Option) {
+		conn := natstest.Start(t).Connect(how...)
+		js := natstest.JetStream(t, conn)
+		open(t, conn, 5, 5)
+		log, err := New(Config{Conn: conn, Stream: "S", Heartbeat: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := log.Open(t.Context(), 0, []string{"s.never"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := made.(*reader)
+		t.Cleanup(func() { _ = r.Close(context.Background()) })
+		if err := js.DeleteStream(t.Context(), "S"); err != nil {
+			t.Fatal(err)
+		}
+		open(t, conn, 9, 7)
+		if batch, err := r.advance(t.Context(), 5); err == nil {
+			t.Errorf("it moves: %+v", batch)
+		}
+		info, err := log.info(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.created = info.Created // as if it had the same time of creation, like a directory that was copied back
+		if batch, err := r.advance(t.Context(), 5); err == nil {
+			t.Errorf("it moves: %+v", batch)
+		}
+	})
 }
 
 func TestSilentServerIsAskedWhatIsWrong(t *testing.T) {
-	conn := natstest.Start(t).Connect()
-	r := open(t, conn, 5, 5)
-	all(t, r, 5)
-	if err := r.silent(t.Context(), r.in.count(), 0); err != nil {
-		t.Errorf("a server that is only slow ends the reader: %v", err)
-	}
-	r.in.mu.Lock()
-	r.in.place-- // as if the last delivery had been lost
-	r.in.mu.Unlock()
-	var err error
-	for range 100 { // heartbeats come between
-		if err = r.silent(t.Context(), r.in.count(), 0); err != nil {
-			break
+	EachReader(t, func(t *testing.T, how ...nats.Option) {
+		conn := natstest.Start(t).Connect(how...)
+		r := open(t, conn, 5, 5)
+		all(t, r, 5)
+		if err := r.silent(t.Context(), r.in.count(), 0); err != nil {
+			t.Errorf("a server that is only slow ends the reader: %v", err)
 		}
-	}
-	if err == nil {
-		t.Error("a delivery that does not come goes unnoticed")
-	}
+		r.in.mu.Lock()
+		r.in.place-- // as if the last delivery had been lost
+		r.in.mu.Unlock()
+		var err error
+		for range 100 { // heartbeats come between
+			if err = r.silent(t.Context(), r.in.count(), 0); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			t.Error("a delivery that does not come goes unnoticed")
+		}
 
-	r = reopen(t, conn) // has not pulled yet, as if its pulls had been lost
-	if err := r.silent(t.Context(), r.in.count(), 0); err == nil {
-		t.Error("pulls that are lost go unnoticed")
-	}
-	if err := r.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.silent(t.Context(), r.in.count(), 0); err == nil {
-		t.Error("a consumer that is gone goes unnoticed")
-	}
+		r = reopen(t, conn) // has not pulled yet, as if its pulls had been lost
+		if err := r.silent(t.Context(), r.in.count(), 0); err == nil {
+			t.Error("pulls that are lost go unnoticed")
+		}
+		if err := r.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.silent(t.Context(), r.in.count(), 0); err == nil {
+			t.Error("a consumer that is gone goes unnoticed")
+		}
+	})
 }

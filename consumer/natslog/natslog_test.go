@@ -3,7 +3,6 @@ package natslog_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -166,23 +165,8 @@ func harness(server *natstest.Server, conn *nats.Conn) logtest.Harness {
 }
 
 func TestStreamConforms(t *testing.T) {
-	eachReader(t, func(t *testing.T, reader ...nats.Option) {
+	natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
 		server := natstest.Start(t, natstest.Options{Config: fmt.Sprintf("max_payload: %d", 8<<20+128<<10)})
-		logtest.Run(t, harness(server, server.Connect(reader...)))
+		logtest.Run(t, harness(server, server.Connect(how...)))
 	})
-}
-
-// eachReader runs a test with either reader. The options are for the connection on which it reads.
-func eachReader(t *testing.T, test func(t *testing.T, reader ...nats.Option)) {
-	t.Helper()
-	t.Run("plain", func(t *testing.T) { test(t) })
-	t.Run("fast", func(t *testing.T) { test(t, fast(nil)) })
-}
-
-// fast makes a connection's readers take their messages out of its stream.
-func fast(dialer nats.CustomDialer) nats.Option {
-	if dialer == nil {
-		dialer = &net.Dialer{Timeout: 5 * time.Second}
-	}
-	return nats.SetCustomDialer(natslog.NewTap(dialer))
 }

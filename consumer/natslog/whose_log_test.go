@@ -16,6 +16,7 @@ import (
 
 	"github.com/tailfold/tailfold/consumer"
 	"github.com/tailfold/tailfold/consumer/logtest"
+	"github.com/tailfold/tailfold/consumer/natslog"
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 )
 
@@ -105,13 +106,15 @@ func TestWhoseLogIsIt(t *testing.T) {
 			with(func(e *evidence) { e.Last, e.Witnesses[0] = 12, "differs" })},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.change = c.change
-			for _, subjects := range [][]string{nil, {"c.>", "a.>", "b.>"}, {"*.*"}} {
-				if diff := cmp.Diff(c.want, w.judge(subjects, c.want.Reads)); diff != "" {
-					t.Errorf("read with %q (-want +got):\n%s", subjects, diff)
+			natslog.EachReader(t, func(t *testing.T, how ...nats.Option) {
+				w := newWorld(t, how...)
+				w.change = c.change
+				for _, subjects := range [][]string{nil, {"c.>", "a.>", "b.>"}, {"*.*"}} {
+					if diff := cmp.Diff(c.want, w.judge(subjects, c.want.Reads)); diff != "" {
+						t.Errorf("read with %q (-want +got):\n%s", subjects, diff)
+					}
 				}
-			}
+			})
 		})
 	}
 }
@@ -128,9 +131,9 @@ type world struct {
 	witnesses map[uint64]consumer.Witness
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, how ...nats.Option) *world {
 	server := natstest.Start(t)
-	conn := server.Connect()
+	conn := server.Connect(how...)
 	s := newStream(t, server, conn)
 	return &world{stream: s, t: t, conn: conn, log: s.log(conn)}
 }
