@@ -70,7 +70,10 @@ func (h Header) lines(yield func(name, value []byte) bool) {
 		if first {
 			continue // the status line
 		}
-		name, value, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\r")), []byte(":"))
+		if line = bytes.TrimSuffix(line, []byte("\r")); len(line) == 0 {
+			return // the block's end: clients read no further either
+		}
+		name, value, ok := bytes.Cut(line, []byte(":"))
 		if !ok || len(name) == 0 {
 			continue
 		}
