@@ -36,6 +36,7 @@ type frames struct {
 	line   bool   // in the middle of a line for others
 	long   []byte // a wanted message larger than the buffer, as far as it has come
 	whole  int    // its size with line and end, 0 if there is none
+	given  frame  // the last one; here, so that it is not allocated for each message
 }
 
 // sort gives wanted messages to the receiver and appends everything else to out. What it returns as rest is too short to
@@ -75,7 +76,7 @@ func (s *frames) sort(in, out []byte, to receiver) (rest, passed []byte, err err
 			case !to.wants(h.sid):
 				out, in, s.others = append(out, in[:n]...), in[n:], h.size+2
 			case whole <= len(in):
-				if !h.give(in[n:whole], false, to) {
+				if !s.give(&h, in[n:whole], false, to) {
 					return nil, out, errNoEnd
 				}
 				in = in[whole:]
@@ -103,7 +104,7 @@ func (s *frames) gather(in []byte, to receiver) ([]byte, error) {
 	if !ok || !to.wants(h.sid) {
 		return in[n:], nil // the subscription has ended meanwhile: nobody waits for it
 	}
-	if !h.give(long[body:], true, to) {
+	if !s.give(&h, long[body:], true, to) {
 		return nil, errNoEnd
 	}
 	return in[n:], nil
@@ -118,13 +119,14 @@ type head struct {
 	header, size   int // bytes; size is with the header
 }
 
-// give hands over the message with this head. It returns false if the message does not end as it should.
-func (h *head) give(body []byte, owned bool, to receiver) bool {
+// give hands over the message with a head. It returns false if the message does not end as it should.
+func (s *frames) give(h *head, body []byte, owned bool, to receiver) bool {
 	if body[h.size] != '\r' || body[h.size+1] != '\n' {
 		return false
 	}
-	to.receive(&frame{subject: h.subject, reply: h.reply, header: body[:h.header:h.header],
-		data: body[h.header:h.size:h.size], owned: owned})
+	s.given = frame{subject: h.subject, reply: h.reply, header: body[:h.header:h.header],
+		data: body[h.header:h.size:h.size], owned: owned}
+	to.receive(&s.given)
 	return true
 }
 
