@@ -55,7 +55,7 @@ type NATSConfig struct {
 	Domain   string    `key:"domain" help:"JetStream domain."`
 	API      string    `key:"api_prefix" help:"In place of $JS.API, where another account exports JetStream. Not with domain."`
 	Inbox    string    `key:"inbox_prefix" help:"Where answers are sent, for narrow permissions. Default: _INBOX."`
-	Reader   string    `key:"reader" default:"auto" oneof:"auto,plain" help:"How events are read: auto takes them straight out of the server's stream, where that is not encrypted; plain leaves all reading to the NATS client, for three times the CPU."`
+	Reader   string    `key:"reader" default:"auto" oneof:"auto,plain" help:"How events are read: auto takes them straight out of the server's stream, where that is not encrypted; plain leaves all reading to the NATS client, which takes more CPU."`
 	TLS      TLSConfig `key:"tls" help:"Encryption to NATS. A url that begins with tls:// asks for it too."`
 }
 
