@@ -33,6 +33,7 @@ type inflow struct {
 	chunks  []*chunk // not empty ones; the last may still grow
 	read    int      // messages in chunks
 	bytes   int      // of the messages in chunks
+	usual   int      // events of the last chunk that was taken: the next one is likely to have as many
 	seq     uint64   // of the last message that was received, or where the reader began
 	place   uint64   // in the consumer's numbering of the last message that was received
 	pulls   []pull   // not yet answered in full, in the order in which the server serves them
@@ -182,6 +183,9 @@ func (in *inflow) open() *chunk {
 		return in.chunks[n-1]
 	}
 	c := &chunk{}
+	if in.usual > 0 {
+		c.events = make([]projections.Event, 0, min(in.usual+in.usual/4, maxBatchEvents))
+	}
 	in.chunks = append(in.chunks, c)
 	return c
 }
@@ -279,6 +283,7 @@ func (in *inflow) take() taken {
 		c := in.chunks[0]
 		in.chunks[0] = nil
 		in.chunks = in.chunks[1:]
+		in.usual = len(c.events)
 		in.read -= c.read
 		in.bytes -= c.bytes
 		return taken{chunk: c, arrived: in.arrived}
