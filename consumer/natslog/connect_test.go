@@ -1,8 +1,10 @@
 package natslog_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -230,6 +232,61 @@ func TestEachWayToLogInWorks(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Which reader is used is told once, with the reason where it is not the fast one, and events are read either way.
+func TestTheReaderIsChosenByWhatTheConnectionIs(t *testing.T) {
+	a := newAuthority(t)
+	a.issue("server", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	encrypted := fmt.Sprintf("tls { cert_file: %q, key_file: %q }", a.file("server.pem"), a.file("server.key"))
+	for name, c := range map[string]struct {
+		config  string
+		options natslog.Options
+		want    string
+	}{
+		"by default":     {"", natslog.Options{}, "fast reader"},
+		"auto":           {"", natslog.Options{Reader: natslog.ReaderAuto}, "fast reader"},
+		"plain":          {"", natslog.Options{Reader: natslog.ReaderPlain}, "plain reader: as configured"},
+		"encrypted":      {encrypted, natslog.Options{CA: a.file("ca.pem")}, "plain reader: the connection is encrypted"},
+		"encrypted, too": {encrypted, natslog.Options{CA: a.file("ca.pem"), Reader: natslog.ReaderPlain}, "plain reader: as configured"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := natstest.Start(t, natstest.Options{Config: c.config})
+			told := make(chan string, 1000)
+			closed := make(chan struct{})
+			c.options.URL = server.URL()
+			c.options.Notify = func(event string, _ error) {
+				if event == "closed" {
+					close(closed)
+				}
+				told <- event
+			}
+			conn, err := natslog.Connect(c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			publish(t, conn, 2_000)
+			events, _ := follow(t, newLog(t, natslog.Config{Conn: conn}), 2_000, nil, func(uint64) {})
+			complete(t, events, 2_000, func(int) bool { return true })
+			server.Restart()
+			conn.Close()
+			<-closed
+			var reader []string
+			for len(told) > 0 {
+				if event := <-told; strings.Contains(event, "reader") {
+					reader = append(reader, event)
+				}
+			}
+			if diff := cmp.Diff([]string{c.want}, reader); diff != "" {
+				t.Errorf("of the reader is told (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if conn, err := natslog.Connect(natslog.Options{Reader: "quick"}); err == nil {
+		conn.Close()
+		t.Error(`a reader "quick" is taken`)
 	}
 }
 

@@ -180,6 +180,32 @@ func TestEventsKeepTheirBytes(t *testing.T) {
 	}
 }
 
+// Wherever a connection is cut, what came before it whole is handed out, and nothing else.
+func TestConnectionThatIsCutLeavesNoHalfEvent(t *testing.T) {
+	var stream string
+	var ends []int
+	for i, size := range []int{0, 3, 100_000, 40, 17_000} {
+		stream += deliver(i+1, "s.1", "NATS/1.0\r\nA: 1\r\n\r\n", strings.Repeat("x", size))
+		ends = append(ends, len(stream))
+		stream += "PING\r\n"
+	}
+	for cut := 0; cut <= len(stream); cut += 1 + cut%97 {
+		in := &inflow{stream: "S", consumer: "mine", signal: make(chan struct{}, 1)}
+		if _, err := io.ReadAll(piped(t, strings.NewReader(stream[:cut]), in)); err != nil {
+			t.Fatal(err)
+		}
+		whole := uint64(0)
+		for _, end := range ends {
+			if end <= cut {
+				whole++
+			}
+		}
+		if in.place != whole || in.err != nil {
+			t.Fatalf("cut after %d bytes, %d events came, want %d: %v", cut, in.place, whole, in.err)
+		}
+	}
+}
+
 // The last message of a batch has its bytes too, where its event is not handed out.
 func TestLastMessageThatIsNotWantedIsKept(t *testing.T) {
 	in := &inflow{stream: "S", consumer: "mine", drop: []string{"a.>"}, signal: make(chan struct{}, 1)}
