@@ -25,9 +25,9 @@ type Setup struct {
 
 // Place is where a Setup's worker runs. It stands above all that a configuration says of NATS, store and HTTP.
 type Place struct {
-	NATS      string // URL of a server that wants no login
-	StoreFile string // path of the file store
-	Listen    string // of the HTTP server; off: none
+	NATS   string // URL of a server that wants no login
+	Store  string // path of a file store, or URL of a Redis
+	Listen string // of the HTTP server; off: none
 }
 
 // Running is the worker of a Setup that has begun to run.
@@ -43,12 +43,12 @@ func (a *App) Setup(path string, registry *projections.Registry, place Place) (*
 	app.Registry = registry
 	environ := slices.DeleteFunc(slices.Clone(a.Environ), func(pair string) bool { return strings.HasPrefix(pair, "NATS_") })
 	for _, setting := range settings(&Config{}) { // credentials that are only where the configuration's own NATS is are not missed
-		if strings.HasPrefix(setting.Path, "nats.") && setting.Type.Kind() == reflect.String {
+		if strings.HasPrefix(setting.Path, "nats.") && setting.Type.Kind() == reflect.String && len(setting.OneOf) == 0 {
 			environ = append(environ, setting.Env()+"=")
 		}
 	}
 	l, err := app.load(Sources{File: path, Environ: environ,
-		Flags: map[string]string{"nats": place.NATS, "store": place.StoreFile, "listen": place.Listen}})
+		Flags: map[string]string{"nats": place.NATS, "store": place.Store, "listen": place.Listen}})
 	if err != nil {
 		return nil, err
 	}

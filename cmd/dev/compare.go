@@ -20,7 +20,7 @@ import (
 // compare folds the whole log anew in the plainest way there is, one event at a time, and holds every key of the store
 // against it. Log and replay are read and made by other code than the worker's.
 func (k *killer) compare(ctx context.Context) (differences int, err error) {
-	store, err := filestore.Open(filestore.Options{Path: k.stage.place.StoreFile})
+	store, err := filestore.Open(filestore.Options{Path: k.stage.place.Store})
 	if err != nil {
 		return 0, err
 	}

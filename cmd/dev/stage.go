@@ -53,7 +53,7 @@ func (c *Command) newStage(app *cmd.App, f *folder, listen bool) (s *stage, err 
 	if err != nil {
 		return s, err
 	}
-	s.place = cmd.Place{NATS: "nats://127.0.0.1:" + strconv.Itoa(port), StoreFile: f.file(storeFile), Listen: "off"}
+	s.place = cmd.Place{NATS: "nats://127.0.0.1:" + strconv.Itoa(port), Store: f.file(storeFile), Listen: "off"}
 	if listen {
 		port, err := freePort(httpPort)
 		if err != nil {

@@ -84,7 +84,7 @@ func (s *stage) publishFlights(t *testing.T, c *Command, count int) {
 // tamper changes a snapshot behind the worker's back.
 func tamper(t *testing.T, s *stage, unit snapshotstore.Unit, change func(*snapshotstore.Checkpoint)) {
 	t.Helper()
-	store, err := filestore.Open(filestore.Options{Path: s.place.StoreFile})
+	store, err := filestore.Open(filestore.Options{Path: s.place.Store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ const reportEvery = 10 * time.Millisecond
 // standard input, so that it does not outlive the process that started it.
 func (c *Command) work(app *cmd.App) error {
 	f := &folder{path: c.Dir} // held by the process that started this one
-	setup, err := c.setup(app, f, cmd.Place{NATS: c.Worker, StoreFile: f.file(storeFile), Listen: "off"})
+	setup, err := c.setup(app, f, cmd.Place{NATS: c.Worker, Store: f.file(storeFile), Listen: "off"})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"github.com/tailfold/tailfold/cmd"
+	"github.com/tailfold/tailfold/cmd/bench"
 	"github.com/tailfold/tailfold/cmd/dev"
 )
 
@@ -10,5 +11,6 @@ import (
 var version string
 
 func main() {
-	cmd.Main(nil, cmd.WithVersion(version), cmd.WithCommand("dev", dev.Summary, &dev.Command{}))
+	cmd.Main(nil, cmd.WithVersion(version), cmd.WithCommand("dev", dev.Summary, &dev.Command{}),
+		cmd.WithCommand("bench", bench.Summary, &bench.Command{}))
 }

@@ -1,0 +1,45 @@
+package contenders
+
+import (
+	"fmt"
+
+	"github.com/tailfold/tailfold/projections"
+)
+
+// Totals is the projection of the contender "tailfold Go".
+func Totals(stream string) projections.Projection { return totals(stream, "totals") }
+
+// Fans are n projections that differ in name, all folding the same type of event.
+func Fans(stream string, n int) []projections.Projection {
+	fans := make([]projections.Projection, n)
+	for i := range fans {
+		fans[i] = totals(stream, fmt.Sprintf("totals-%d", i))
+	}
+	return fans
+}
+
+func totals(stream, name string) projections.Projection {
+	return projections.Keyed[int64]{
+		Name: name, Version: 1, Stream: stream,
+		Key: func(e projections.Event) (string, error) {
+			order, err := projections.JSON[Order](e)
+			return order.Customer, err
+		},
+		Step: func(_ string, total int64, e projections.Event) (int64, error) {
+			order, err := projections.JSON[Order](e)
+			return total + order.Amount, err
+		},
+	}
+}
+
+// Declared is the configuration of the contender "tailfold declared": the same in YAML.
+func Declared(stream string) string {
+	return fmt.Sprintf(`projections:
+  - name: totals
+    version: 1
+    stream: %s
+    key: event.customer
+    seed: 0
+    value: value + event.amount
+`, stream)
+}
