@@ -39,7 +39,7 @@ var onlyValues = cmp.Options{cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreF
 
 func defaults() Config {
 	return Config{
-		NATS:   NATSConfig{URL: "nats://127.0.0.1:4222"},
+		NATS:   NATSConfig{URL: "nats://127.0.0.1:4222", Reader: "auto"},
 		Store:  StoreConfig{Redis: "redis://127.0.0.1:6379/0", Prefix: "tailfold"},
 		HTTP:   HTTPConfig{Listen: "127.0.0.1:8321"},
 		Assign: "static", Shard: "0/1", Leases: LeasesConfig{TTL: 5 * time.Second},
@@ -65,7 +65,7 @@ func TestNothingGivenIsAllDefaults(t *testing.T) {
 
 func TestEveryKeyIsRead(t *testing.T) {
 	_, err := load(t, `
-nats: {url: "tls://a:4222,tls://b:4222", user: worker, password: "${NATS_PW}", domain: hub, context: "",
+nats: {url: "tls://a:4222,tls://b:4222", user: worker, password: "${NATS_PW}", domain: hub, context: "", reader: plain,
   tls: {ca: ca.pem, cert: ca.pem, key: ca.pem}}
 store: {file: ./tailfold.db, prefix: shop}
 http: {listen: ":9000"}
@@ -100,7 +100,7 @@ streams:
 	}
 	want := &Config{
 		File: "tailfold.yaml",
-		NATS: NATSConfig{URL: "tls://a:4222,tls://b:4222", User: "worker", Password: "s3cr3t", Domain: "hub",
+		NATS: NATSConfig{URL: "tls://a:4222,tls://b:4222", User: "worker", Password: "s3cr3t", Domain: "hub", Reader: "plain",
 			TLS: TLSConfig{CA: "ca.pem", Cert: "ca.pem", Key: "ca.pem"}},
 		Store: StoreConfig{File: "tailfold.db", Prefix: "shop"}, HTTP: HTTPConfig{Listen: ":9000"}, Worker: WorkerConfig{Name: "w-1"},
 		Assign: "static", Shard: "0/1", Leases: LeasesConfig{TTL: time.Minute},

@@ -55,7 +55,7 @@ func (a *App) Setup(path string, registry *projections.Registry, place Place) (*
 	if len(l.units) == 0 {
 		return nil, usage(l.noProjections())
 	}
-	l.NATS, l.nats = NATSConfig{URL: place.NATS}, natslog.Options{URL: place.NATS}
+	l.NATS, l.nats = NATSConfig{URL: place.NATS, Reader: l.NATS.Reader}, natslog.Options{URL: place.NATS, Reader: l.nats.Reader}
 	return &Setup{Config: l.Config, Registry: l.registry, app: app, loaded: l}, nil
 }
 

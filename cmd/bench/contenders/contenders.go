@@ -22,14 +22,10 @@ type Task struct {
 	Events int    // from the stream's beginning
 }
 
-// Order is an event.
+// Order is what a total needs of an event. The event has more members.
 type Order struct {
-	Type     string `json:"type"`
-	ID       int64  `json:"id"`
 	Customer string `json:"customer"`
 	Amount   int64  `json:"amount"`
-	Currency string `json:"currency"`
-	Note     string `json:"note"`
 }
 
 // open connects to the stream.
