@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -56,7 +57,8 @@ func work() error {
 		return err
 	}
 	conn, err := nats.Connect(os.Getenv("TAILFOLD_FAULTS_NATS"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
-		nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(0, 0))
+		nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.SetCustomDialer(natslog.NewTap(&net.Dialer{Timeout: 2 * time.Second})))
 	if err != nil {
 		return err
 	}
