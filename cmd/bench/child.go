@@ -67,7 +67,8 @@ func child(app *cmd.App, text string) error {
 		os.Exit(1)
 	}()
 	began, used := time.Now(), usage()
-	events, err := 0, error(nil)
+	var events int
+	var err error
 	if run, ok := runs[s.Contender]; ok {
 		events, err = run(ctx, s.Task)
 	} else {
@@ -96,7 +97,7 @@ func usage() used {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		return used{}
 	}
-	rss := int64(r.Maxrss)
+	rss := r.Maxrss
 	if runtime.GOOS != "darwin" {
 		rss *= 1024
 	}

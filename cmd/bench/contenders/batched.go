@@ -30,7 +30,7 @@ func Batched(ctx context.Context, t Task) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("durable consumer: %w", err)
 	}
-	defer stream.DeleteConsumer(context.WithoutCancel(ctx), "batched")
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), "batched") }()
 
 	for n := 0; n < t.Events; {
 		messages, err := consumer.Fetch(min(batch, t.Events-n))

@@ -38,7 +38,7 @@ func LimitPull(ctx context.Context, t Task) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("pull consumer: %w", err)
 	}
-	defer stream.DeleteConsumer(context.WithoutCancel(ctx), consumer.CachedInfo().Name)
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), consumer.CachedInfo().Name) }()
 	return count(ctx, consumer, t.Events)
 }
 

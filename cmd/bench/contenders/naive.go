@@ -27,7 +27,7 @@ func Naive(ctx context.Context, t Task) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("durable consumer: %w", err)
 	}
-	defer stream.DeleteConsumer(context.WithoutCancel(ctx), "naive")
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), "naive") }()
 
 	messages, err := consumer.Messages()
 	if err != nil {
