@@ -95,7 +95,7 @@ type CheckpointConfig struct {
 	Every    time.Duration `key:"every" default:"250ms" help:"Longest time between checkpoints under load."`
 	MaxPause time.Duration `key:"max_pause" default:"10ms" help:"Longest time that one checkpoint may hold the store."`
 	MaxBytes Size          `key:"max_bytes" default:"1MiB" help:"Largest checkpoint, about."`
-	Replay   ReplayConfig  `key:"replay" help:"The bounds that hold while no unit of the worker is live."`
+	Replay   ReplayConfig  `key:"replay" help:"The bounds that hold while no unit of the worker is near the head."`
 }
 
 // ReplayConfig has the bounds of checkpoints while replaying.

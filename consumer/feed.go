@@ -57,6 +57,7 @@ type feed struct {
 	bytes   int
 	from    uint64 // where batches[0] begins; while gathering, where the reader will begin
 	pos     uint64 // where the last batch ends
+	head    uint64 // the log's last seq by the newest batch
 	reading bool   // false while gathering
 	err     error  // why it is over
 }
@@ -180,11 +181,11 @@ func (s *subscription) take() (Batch, bool, error) {
 	}
 }
 
-// drained tells whether there is nothing to take.
-func (s *subscription) drained() bool {
+// drained tells whether there is nothing to take, and the log's last seq by what was read last; 0 before.
+func (s *subscription) drained() (drained bool, head uint64) {
 	s.feed.mu.Lock()
 	defer s.feed.mu.Unlock()
-	return s.next == s.feed.base+len(s.feed.batches) && s.feed.err == nil
+	return s.next == s.feed.base+len(s.feed.batches) && s.feed.err == nil, s.feed.head
 }
 
 func (fd *feed) run(ctx context.Context) {
@@ -249,7 +250,7 @@ func (fd *feed) append(ctx context.Context, batch Batch) error {
 	fd.mu.Lock()
 	fd.batches = append(fd.batches, batch)
 	fd.bytes += batch.Bytes
-	fd.pos = batch.To
+	fd.pos, fd.head = batch.To, batch.Head
 	for s := range fd.units {
 		token(s.ready)
 	}

@@ -18,6 +18,7 @@ func (u *unit) alter(decide func(state UnitState, v *Verdict) (UnitState, *Verdi
 		return
 	}
 	u.status.State, u.verdict = state, v
+	u.countNear()
 	u.status.Verdict, u.status.Detail = "", ""
 	if v != nil {
 		u.status.Verdict, u.status.Detail = string(v.Reason), v.Evidence
@@ -27,12 +28,6 @@ func (u *unit) alter(decide func(state UnitState, v *Verdict) (UnitState, *Verdi
 	}
 	seq, head := u.status.Seq, u.status.Head
 	u.mu.Unlock()
-	if was == Live && state != Live {
-		u.worker.live.Add(-1)
-	}
-	if was != Live && state == Live {
-		u.worker.live.Add(1)
-	}
 	u.meters.state(state, v)
 	sameVerdict := (v == nil) == (wasVerdict == nil) && (v == nil || v.Reason == wasVerdict.Reason)
 	if was == state && sameVerdict {

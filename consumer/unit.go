@@ -55,6 +55,8 @@ type unit struct {
 	status    UnitStatus
 	committed time.Time
 	verdict   *Verdict
+	behind    bool // live, and far behind the head
+	near      bool // counted in the worker's near
 	startedAt time.Time
 	caughtUp  chan struct{} // closed when it has been live once
 }

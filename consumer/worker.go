@@ -24,7 +24,7 @@ type Worker struct {
 	config    Config
 	units     []*unit
 	cache     cache
-	live      atomic.Int64 // units that follow the head
+	near      atomic.Int64 // units that follow the head, and are not far behind it
 	abandoned atomic.Int64 // goroutines that were given up because a step did not return
 	ticked    atomic.Int64 // when the worker last announced itself, or tried to (UnixNano)
 	running   atomic.Bool
@@ -197,9 +197,9 @@ func (w *Worker) announce(ctx context.Context) {
 	}
 }
 
-// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit follows the head.
+// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head.
 func (w *Worker) bounds() CheckpointBounds {
-	if w.live.Load() > 0 {
+	if w.near.Load() > 0 {
 		return CheckpointBounds{Every: w.config.Checkpoint.Every, MaxPause: w.config.Checkpoint.MaxPause, MaxBytes: w.config.Checkpoint.MaxBytes}
 	}
 	return w.config.Checkpoint.Replay
