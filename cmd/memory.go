@@ -12,20 +12,20 @@ import (
 
 // A worker allocates a little for each event and keeps a heap of decoded values: with the usual setting the collector
 // runs all the time. It may wait until the heap has grown to gcPercent more, unless that comes near the memory that the
-// process may have: then it runs as often as it must.
+// process may have: then it runs as often as it must. Without a limit nothing tells how much is too much.
 const (
 	gcPercent   = 400
 	memoryShare = 0.9 // of the limit
-	// withoutLimit is how much more the heap may grow where no limit is known.
-	withoutLimit = 200
 )
 
-// memoryFiles are where Linux says how much memory a container may have, in bytes.
-var memoryFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
+// memoryFiles are where Linux tells how much memory a container may have, in bytes.
+func memoryFiles() []string {
+	return []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
+}
 
 // tuneMemory sets the garbage collector by the memory that the process may have. Who has set GOGC or GOMEMLIMIT has
 // decided: both are then left alone.
-func tuneMemory(environ []string, log *zap.Logger) {
+func tuneMemory(environ, files []string, log *zap.Logger) {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if (name == "GOGC" || name == "GOMEMLIMIT") && value != "" {
@@ -33,10 +33,9 @@ func tuneMemory(environ []string, log *zap.Logger) {
 			return
 		}
 	}
-	limit := memoryLimit(memoryFiles)
+	limit := memoryLimit(files)
 	if limit == 0 {
-		debug.SetGCPercent(withoutLimit)
-		log.Debug("garbage collector: no memory limit is known", zap.Int("gc_percent", withoutLimit))
+		log.Debug("the garbage collector is left as it is: no memory limit is known")
 		return
 	}
 	budget := int64(memoryShare * float64(limit))

@@ -40,19 +40,31 @@ func TestMemoryLimitIsReadFromTheContainers(t *testing.T) {
 	}
 }
 
-func TestTheCollectorIsLeftAloneWhereTheEnvironmentSetsIt(t *testing.T) {
+func TestTheCollectorIsSetByALimitUnlessTheEnvironmentSetsIt(t *testing.T) {
 	was := debug.SetGCPercent(77)
 	defer debug.SetGCPercent(was)
 	limit := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(limit)
-	for _, variable := range []string{"GOGC=100", "GOMEMLIMIT=1GiB"} {
-		tuneMemory([]string{"HOME=/", variable}, zap.NewNop())
-		if got := debug.SetGCPercent(77); got != 77 {
-			t.Errorf("with %s it was set to %d", variable, got)
-		}
+	set := filepath.Join(t.TempDir(), "memory.max")
+	if err := os.WriteFile(set, []byte("8589934592\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	tuneMemory([]string{"GOGC="}, zap.NewNop())
-	if got := debug.SetGCPercent(77); got == 77 {
-		t.Error("without a variable it was not set")
+	for _, c := range []struct {
+		environ, files []string
+		percent        int
+		limit          int64
+	}{
+		{[]string{"HOME=/", "GOGC=100"}, []string{set}, 77, limit},
+		{[]string{"GOMEMLIMIT=1GiB"}, []string{set}, 77, limit},
+		{nil, nil, 77, limit},
+		{[]string{"GOGC="}, []string{set}, gcPercent, 8589934592 / 10 * 9},
+	} {
+		tuneMemory(c.environ, c.files, zap.NewNop())
+		if got := debug.SetGCPercent(77); got != c.percent {
+			t.Errorf("%v, %v: the percentage is %d, want %d", c.environ, c.files, got, c.percent)
+		}
+		if got := debug.SetMemoryLimit(-1); got/10 != c.limit/10 {
+			t.Errorf("%v, %v: the memory limit is %d, want %d", c.environ, c.files, got, c.limit)
+		}
 	}
 }

@@ -64,7 +64,7 @@ func (a *App) run(l *loaded) error {
 	screen := newScreen(a.Stderr)
 	log := l.newLogger(screen)
 	defer log.Sync()
-	tuneMemory(a.Environ, log)
+	tuneMemory(a.Environ, memoryFiles(), log)
 	for _, warning := range l.Warnings {
 		log.Warn(warning)
 	}
