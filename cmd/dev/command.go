@@ -1,5 +1,5 @@
 // Package dev is the command tailfold dev: an event log, a worker and its store in one process, with nothing to install.
-// It is the only command that links nats-server.
+// Only it and tailfold bench link nats-server.
 package dev
 
 import (
