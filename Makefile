@@ -24,13 +24,13 @@ PKG ?= ./...
 
 .PHONY: test
 test: redis ## run all tests; installs redis-server first if it is missing
-	go test -timeout 20m $$(go list $(PKG) | grep -v /consumer/faults)
-	bash .ci/faults -timeout 20m
+	bash .ci/tests -timeout 20m -- $$(go list $(PKG) | grep -v /consumer/faults)
+	bash .ci/tests -timeout 20m -- ./consumer/faults
 
 .PHONY: race
 race: redis compiler ## run all tests with the race detector; of the fault tests a short choice
-	go test -race -timeout 20m $$(go list $(PKG) | grep -v /consumer/faults)
-	bash .ci/faults -race -timeout 20m -kills 4 -away 2s -stopped 2s -run 'Killed|Cut|Third|Diverged|Purged|Witness|Quiet|Look'
+	bash .ci/tests -race -timeout 20m -- $$(go list $(PKG) | grep -v /consumer/faults)
+	bash .ci/tests -race -timeout 20m -kills 4 -away 2s -stopped 2s -run 'Killed|Cut|Third|Diverged|Purged|Witness|Quiet|Look' -- ./consumer/faults
 
 .PHONY: fuzz
 fuzz: redis ## run each fuzz target for FUZZ_TIME
