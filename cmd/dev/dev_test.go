@@ -170,9 +170,14 @@ func (r *running) stop() (code int) {
 const valuesAt = `values http://(\S+)$`
 
 // ask reads JSON from the worker.
+// ask waits for the worker to listen: dev prints its address before that.
 func ask(t *testing.T, url string, into any) {
 	t.Helper()
 	response, err := http.Get(url)
+	for deadline := time.Now().Add(patience); errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		response, err = http.Get(url)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

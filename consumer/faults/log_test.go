@@ -49,9 +49,20 @@ func newLogScene(t *testing.T) *logScene {
 
 func (s *logScene) create() {
 	s.t.Helper()
-	if _, err := s.js.CreateStream(s.t.Context(), s.config); err != nil {
+	_, err := s.js.CreateStream(s.t.Context(), s.config)
+	// The files of a stream that has just been deleted go away in the background of the server.
+	for deadline := time.Now().Add(30 * time.Second); storeIsBusy(err) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		_, err = s.js.CreateStream(s.t.Context(), s.config)
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+func storeIsBusy(err error) bool {
+	refused, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && refused.ErrorCode == 10049 // "error creating store for stream"
 }
 
 func (s *logScene) remake() {
