@@ -1,21 +1,32 @@
 package cmd
 
 import (
+	"context"
 	"math"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 )
 
 // A worker allocates a little for each event and keeps a heap of decoded values: with the usual setting the collector
 // runs all the time. It may wait until the heap has grown to gcPercent more, unless that comes near the memory that the
-// process may have: then it runs as often as it must. Without a limit nothing tells how much is too much.
+// process may have: then it runs as often as it must.
 const (
 	gcPercent   = 400
-	memoryShare = 0.9 // of the limit
+	memoryShare = 0.9 // of a container's limit
+
+	// Where nothing limits the process, it limits itself: by its cache (a decoded value takes up to about twice what is
+	// counted, until it is collected), by what its feeds read ahead, and by the rest.
+	cacheFactor = 2
+	feedMemory  = 32 << 20
+	restMemory  = 64 << 20
+
+	memoryWatch = time.Second
 )
 
 // memoryFiles are where Linux tells how much memory a container may have, in bytes.
@@ -23,25 +34,63 @@ func memoryFiles() []string {
 	return []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 }
 
-// tuneMemory sets the garbage collector by the memory that the process may have. Who has set GOGC or GOMEMLIMIT has
-// decided: both are then left alone.
-func tuneMemory(environ, files []string, log *zap.Logger) {
+// ownMemory is how much memory a worker of this configuration should need, in bytes.
+func (l *loaded) ownMemory() int64 {
+	feeds := map[string]bool{}
+	for _, u := range l.units {
+		feeds[u.stream+"/"+strconv.Itoa(u.Partition)] = true
+	}
+	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(len(feeds), 8))*feedMemory + restMemory
+}
+
+// tuneMemory sets the garbage collector by the memory that the process may have, or else by what it should need: own,
+// in bytes. Who has set GOGC or GOMEMLIMIT has decided: both are then left alone. It tells whether the limit is the
+// worker's own, which has to be watched.
+func tuneMemory(environ, files []string, own int64, log *zap.Logger) (watch bool) {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if (name == "GOGC" || name == "GOMEMLIMIT") && value != "" {
 			log.Debug("the garbage collector is as the environment says", zap.String("variable", name))
-			return
+			return false
 		}
 	}
 	limit := memoryLimit(files)
-	if limit == 0 {
-		log.Debug("the garbage collector is left as it is: no memory limit is known")
-		return
-	}
 	budget := int64(memoryShare * float64(limit))
+	if limit == 0 {
+		budget = own
+	}
 	debug.SetMemoryLimit(budget)
 	debug.SetGCPercent(gcPercent)
 	log.Debug("garbage collector: set by the memory limit", zap.Int64("limit_bytes", limit), zap.Int64("memory_limit", budget), zap.Int("gc_percent", gcPercent))
+	return limit == 0
+}
+
+// watchLimit raises the worker's own limit while what lives comes near it: a fold may keep more than is counted, and a
+// collector that must keep under too low a limit takes the time that folding needs.
+func watchLimit(ctx context.Context, own int64) {
+	tick := time.NewTicker(memoryWatch)
+	defer tick.Stop()
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	set := own
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(sample)
+		if limit := limitFor(own, int64(sample[0].Value.Uint64())); limit != set {
+			debug.SetMemoryLimit(limit)
+			set = limit
+		}
+	}
+}
+
+// limitFor is the limit for a heap of which so much lives: the worker's own, or one and a half times what lives, in
+// steps of an eighth of its own.
+func limitFor(own, live int64) int64 {
+	step := max(own/8, 1)
+	return max(own, (live+live/2+step-1)/step*step)
 }
 
 // memoryLimit is the first limit that one of the files names; 0: none.

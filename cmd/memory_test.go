@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+
+	"github.com/tailfold/tailfold/snapshotstore"
 )
 
 func TestMemoryLimitIsReadFromTheContainers(t *testing.T) {
@@ -45,6 +47,7 @@ func TestTheCollectorIsSetByALimitUnlessTheEnvironmentSetsIt(t *testing.T) {
 	defer debug.SetGCPercent(was)
 	limit := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(limit)
+	const own = 200 << 20
 	set := filepath.Join(t.TempDir(), "memory.max")
 	if err := os.WriteFile(set, []byte("8589934592\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -56,15 +59,38 @@ func TestTheCollectorIsSetByALimitUnlessTheEnvironmentSetsIt(t *testing.T) {
 	}{
 		{[]string{"HOME=/", "GOGC=100"}, []string{set}, 77, limit},
 		{[]string{"GOMEMLIMIT=1GiB"}, []string{set}, 77, limit},
-		{nil, nil, 77, limit},
+		{nil, nil, gcPercent, own},
 		{[]string{"GOGC="}, []string{set}, gcPercent, 8589934592 / 10 * 9},
 	} {
-		tuneMemory(c.environ, c.files, zap.NewNop())
+		debug.SetMemoryLimit(limit)
+		watch := tuneMemory(c.environ, c.files, own, zap.NewNop())
+		if watch != (c.limit == own) {
+			t.Errorf("%v, %v: the limit is watched: %v", c.environ, c.files, watch)
+		}
 		if got := debug.SetGCPercent(77); got != c.percent {
 			t.Errorf("%v, %v: the percentage is %d, want %d", c.environ, c.files, got, c.percent)
 		}
 		if got := debug.SetMemoryLimit(-1); got/10 != c.limit/10 {
 			t.Errorf("%v, %v: the memory limit is %d, want %d", c.environ, c.files, got, c.limit)
 		}
+	}
+}
+
+func TestTheWorkersOwnLimitGivesWayToWhatLives(t *testing.T) {
+	const own = 800
+	for _, c := range []struct{ live, want int64 }{{0, 800}, {530, 800}, {540, 900}, {1000, 1500}, {100_000, 150_000}} {
+		if got := limitFor(own, c.live); got != c.want {
+			t.Errorf("with %d alive the limit is %d, want %d", c.live, got, c.want)
+		}
+	}
+	small := &loaded{Config: &Config{}}
+	small.Cache.MaxBytes = 64 << 20
+	for range 20 {
+		for partition := range 2 {
+			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S"})
+		}
+	}
+	if got := small.ownMemory(); got != (128+64+64)<<20 {
+		t.Errorf("a worker with a cache of 64 MiB and two feeds should need %d bytes", got)
 	}
 }

@@ -64,7 +64,7 @@ func (a *App) run(l *loaded) error {
 	screen := newScreen(a.Stderr)
 	log := l.newLogger(screen)
 	defer log.Sync()
-	tuneMemory(a.Environ, memoryFiles(), log)
+	watchMemory := tuneMemory(a.Environ, memoryFiles(), l.ownMemory(), log)
 	for _, warning := range l.Warnings {
 		log.Warn(warning)
 	}
@@ -131,6 +131,12 @@ func (a *App) run(l *loaded) error {
 		(&watcher{status: worker.Status, screen: screen, log: log}).run(beside)
 		return nil
 	})
+	if watchMemory {
+		group.Go(func() error {
+			watchLimit(beside, l.ownMemory())
+			return nil
+		})
+	}
 	unhook := context.AfterFunc(working, func() {
 		log.Info("stopping: making the last checkpoints; a second signal ends it at once",
 			zap.NamedError("why", context.Cause(working)))
