@@ -20,7 +20,13 @@ type flight struct {
 	done       chan error
 	began      time.Time
 	took       time.Duration // by the try that succeeded
+	held       time.Duration // of that, the store's own part: nobody else could use it; took where the store does not tell
 	keys       int
+}
+
+// timedStore is a store that knows how long a checkpoint kept others from it.
+type timedStore interface {
+	CommitTimed(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (held time.Duration, err error)
 }
 
 // is tells whether raw is the mark that the flight leads to.
@@ -90,10 +96,21 @@ func (r *runner) send(sending context.Context, c snapshotstore.Checkpoint) {
 		c.To = c.To.Seal(rand.Text())
 		f.sealed.Store(&c.To)
 		config.Failpoint("before-commit")
+		timed, _ := config.Store.(timedStore)
 		_, err := keepTrying(sending, r.u, StoreUnavailable, func(ctx context.Context) (struct{}, error) {
 			began := time.Now()
-			err := config.Store.Commit(ctx, r.u.id, c)
+			var held time.Duration
+			var err error
+			if timed != nil {
+				held, err = timed.CommitTimed(ctx, r.u.id, c)
+			} else {
+				err = config.Store.Commit(ctx, r.u.id, c)
+			}
 			f.took = time.Since(began)
+			f.held = f.took
+			if held > 0 {
+				f.held = min(held, f.took)
+			}
 			return struct{}{}, err
 		})
 		config.Failpoint("after-commit")
@@ -133,7 +150,7 @@ func (r *runner) settle(err error) *outcome {
 	if r.last.Seq == r.held.Seq && len(r.held.Witnesses) > 0 && r.held.Witnesses[0].Seq == r.last.Seq {
 		r.last = r.held.Witnesses[0] // with its hash
 	}
-	r.pace.ended(now, f.took, f.keys)
+	r.pace.ended(now, f.took, f.held, f.keys)
 	r.u.settled(r.held, f, now)
 	return nil
 }

@@ -173,12 +173,12 @@ func TestPace(t *testing.T) {
 // not make each later one a commit of a single key, from which nothing would be learnt any more.
 func TestPaceForgetsAStoreThatWasSlow(t *testing.T) {
 	p := pace{bounds: CheckpointBounds{Every: 250 * time.Millisecond, MaxPause: 10 * time.Millisecond, MaxBytes: 1000}}
-	p.ended(madeAt, 10*time.Minute, 100)
-	p.ended(madeAt, time.Millisecond, 10)
+	p.ended(madeAt, 10*time.Minute, 10*time.Minute, 100)
+	p.ended(madeAt, time.Millisecond, time.Millisecond, 10)
 	if pause := p.pause(load{keys: 50}); pause > p.bounds.MaxPause {
 		t.Errorf("a commit of 50 keys is expected to take %v", pause)
 	}
-	p.ended(madeAt, 200*time.Millisecond, 1) // a round trip says nothing of the script
+	p.ended(madeAt, 200*time.Millisecond, 200*time.Millisecond, 1) // a round trip says nothing of the script
 	if pause := p.pause(load{keys: 50}); pause > p.bounds.MaxPause {
 		t.Errorf("after a slow round trip, a commit of 50 keys is expected to take %v", pause)
 	}

@@ -7,7 +7,7 @@ const (
 	restFactor = 4                    // and this many times the last commit's duration: at most a fifth of the store's time
 	fullFactor = 4                    // folding stops at this many times the bounds with a commit under way
 
-	firstPerKey  = 2 * time.Microsecond // a guess of what a key costs in the store's script, until commits tell
+	firstPerKey  = time.Microsecond // a guess of what a key costs in the store's script, until commits tell
 	firstPerByte = 4 * time.Nanosecond
 )
 
@@ -18,7 +18,7 @@ type pace struct {
 	changedAt time.Time     // when the first change after the last commit was folded; zero: nothing has changed
 	endedAt   time.Time     // when the last commit ended; zero: none yet
 	took      time.Duration // by the last commit
-	perKey    time.Duration // of a commit, by the last ones
+	perKey    time.Duration // of a commit in the store, by the last ones
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
 }
 
@@ -37,12 +37,13 @@ func (p *pace) changed(now time.Time) {
 
 func (p *pace) started() { p.changedAt, p.eager = time.Time{}, false }
 
-func (p *pace) ended(now time.Time, took time.Duration, keys int) {
+// ended is told of a commit: what it took in all, and for how long it held the store.
+func (p *pace) ended(now time.Time, took, held time.Duration, keys int) {
 	p.endedAt, p.took = now, took
 	if keys == 0 {
 		return
 	}
-	switch per := took / time.Duration(keys); {
+	switch per := held / time.Duration(keys); {
 	case keys < 100: // says more about the round trip than about the script: no more than a bound
 		if p.perKey > 0 {
 			p.perKey = min(p.perKey, max(per, 1))

@@ -343,3 +343,19 @@ func TestTwoPrefixesAreTwoStores(t *testing.T) {
 		t.Errorf("the other prefix has %d fields, want 2", size)
 	}
 }
+
+func TestACommitTellsHowLongRedisWasHeld(t *testing.T) {
+	server := redistest.Start(t)
+	store := open(t, server.URL())
+	ctx := context.Background()
+	to := mark(1)
+	checkpoint := snapshotstore.Checkpoint{To: to, Put: entries(20_000, "v")}
+	began := time.Now()
+	held, err := store.CommitTimed(ctx, unit, checkpoint)
+	if took := time.Since(began); err != nil || held <= 0 || held > took {
+		t.Errorf("held for %v of %v, %v", held, took, err)
+	}
+	if again, err := store.CommitTimed(ctx, unit, checkpoint); err != nil || again != 0 {
+		t.Errorf("the same checkpoint again held Redis for %v, %v; want 0, it was applied before", again, err)
+	}
+}
