@@ -11,9 +11,11 @@ import (
 	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tailfold/tailfold/projections/internal/strict"
 )
 
-// reader walks over one JSON document that jsontext has found valid: no name twice, no bad UTF-8, nothing behind it.
+// reader walks over one JSON document that was found valid: no name twice, no bad UTF-8, nothing behind it.
 // So it need not check anything itself, which is much faster than to take token for token from a decoder.
 type reader struct {
 	s    string
@@ -23,10 +25,11 @@ type reader struct {
 
 // read makes a reader of a document, which must not change any more.
 func read(data []byte) (reader, error) {
-	if !jsontext.Value(data).IsValid() {
+	s := unsafe.String(unsafe.SliceData(data), len(data))
+	if !strict.Valid(s) && !jsontext.Value(data).IsValid() {
 		return reader{}, faultOf(data)
 	}
-	r := reader{s: unsafe.String(unsafe.SliceData(data), len(data))}
+	r := reader{s: s}
 	r.space()
 	return r, nil
 }

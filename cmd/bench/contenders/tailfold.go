@@ -18,16 +18,21 @@ func Fans(stream string, n int) []projections.Projection {
 	return fans
 }
 
+var order = projections.FieldsOf(
+	projections.LentField("customer", func(o *Order) *string { return &o.Customer }),
+	projections.Field("amount", func(o *Order) *int64 { return &o.Amount }),
+)
+
 func totals(stream, name string) projections.Projection {
 	return projections.Keyed[int64]{
 		Name: name, Version: 1, Stream: stream,
 		Key: func(e projections.Event) (string, error) {
-			order, err := projections.JSON[Order](e)
-			return order.Customer, err
+			o, err := order.JSON(e)
+			return o.Customer, err
 		},
 		Step: func(_ string, total int64, e projections.Event) (int64, error) {
-			order, err := projections.JSON[Order](e)
-			return total + order.Amount, err
+			o, err := order.JSON(e)
+			return total + o.Amount, err
 		},
 	}
 }
