@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
-	"strings"
 )
 
 // foldRules are what a table folds by.
@@ -31,7 +30,7 @@ type table[V any] struct {
 	filter  subjectFilter
 	nowhere bool // no subject is left for this unit
 
-	entries  map[string]*entry[V]
+	entries  index[V]
 	ring     []*entry[V] // those that may be forgotten, for the second-chance sweep: loaded, neither dirty nor in flight
 	hand     int
 	bytes    int
@@ -39,6 +38,8 @@ type table[V any] struct {
 	inFlight []*entry[V]
 	guess    int // bytes of the dirty entries as last encoded
 
+	named   []named  // the events of the batch that touch keys
+	keys    []string // of these events, one after another
 	plan    []planned
 	touched []*entry[V] // the entries of the planned events, one after another
 	missing []string
@@ -56,25 +57,18 @@ type undone[V any] struct {
 	exists bool
 }
 
+// named is an event whose keys are known.
+type named struct {
+	event *Event
+	upTo  int // end of its keys in keys
+}
+
 type planned struct {
 	event *Event
 	upTo  int // end of its entries in touched
 }
 
-type entry[V any] struct {
-	key      string
-	value    V
-	size     int    // bytes of the value as last stored or encoded
-	ring     int    // place in the ring, where it is in there
-	turn     uint64 // the last event that was planned with it
-	loaded   bool
-	exists   bool
-	dirty    bool
-	inFlight bool
-	used     bool // since the sweep last passed
-}
-
-const entryOverhead = 160 // bytes per entry beside key and value: the struct, its place in map and ring; estimated
+const entryOverhead = 160 // bytes per entry beside key and value: the struct, its place in index and ring; estimated
 
 func newTable[V any](rules foldRules[V], subjects []string, options FoldOptions) Fold {
 	if rules.codec == nil {
@@ -88,7 +82,7 @@ func newTable[V any](rules foldRules[V], subjects []string, options FoldOptions)
 	if slices.Contains(filter, ">") {
 		filter = nil
 	}
-	return &table[V]{rules: rules, filter: filter, nowhere: !ok, options: options, entries: map[string]*entry[V]{}}
+	return &table[V]{rules: rules, filter: filter, nowhere: !ok, options: options, entries: newIndex[V]()}
 }
 
 // plain tells whether a value of type t is copied as a whole, so that nobody can change another's copy.
@@ -110,26 +104,56 @@ func plain(t reflect.Type) bool {
 	}
 }
 
+// Plan goes over the batch three times, so that the memory which the second pass waits for is fetched for many events at
+// once: first it asks for all keys, then it looks up their entries, then it plans.
 func (t *table[V]) Plan(events []Event) []string {
 	t.abandon()
 	if t.nowhere {
 		return nil
 	}
+	failed := t.name(events)
+	t.entries.find(t.keys)
+	from := 0
+	for i := range t.named {
+		n := &t.named[i]
+		start, asked := len(t.touched), len(t.missing)
+		if err := t.planEvent(n, from); err != nil {
+			t.forgetMissing(asked)
+			clear(t.touched[start:])
+			t.touched = t.touched[:start]
+			t.planErr = err
+			return t.missing
+		}
+		from = n.upTo
+		t.plan = append(t.plan, planned{n.event, len(t.touched)})
+	}
+	t.planErr = failed
+	return t.missing
+}
+
+// name asks for the keys of the events up to the first for which there are none to be had.
+func (t *table[V]) name(events []Event) (failed error) {
+	var event *Event
+	defer func() {
+		if r := recover(); r != nil {
+			failed = &EventError{Seq: event.Seq, Subject: event.Subject, Err: &PanicError{Value: r, Stack: debug.Stack()}, Intact: true}
+		}
+	}()
 	for i := range events {
-		if !t.filter.match(events[i].Subject) {
+		event = &events[i]
+		if !t.filter.match(event.Subject) {
 			continue
 		}
-		start, asked := len(t.touched), len(t.missing)
-		if err := t.planEvent(&events[i]); err != nil {
-			t.forgetMissing(asked)
-			t.planErr = err
-			break
+		keys, err := t.rules.keys(*event)
+		if err != nil {
+			return &EventError{Seq: event.Seq, Subject: event.Subject, Err: err, Intact: true}
 		}
-		if len(t.touched) > start {
-			t.plan = append(t.plan, planned{&events[i], len(t.touched)})
+		if len(keys) > 0 {
+			t.keys = append(t.keys, keys...)
+			t.named = append(t.named, named{event, len(t.keys)})
 		}
 	}
-	return t.missing
+	return nil
 }
 
 // abandon forgets a plan that was not folded, with the entries that were made for it and never loaded.
@@ -142,7 +166,7 @@ func (t *table[V]) abandon() {
 // forgetMissing forgets those of the missing keys, from one on, that were not loaded.
 func (t *table[V]) forgetMissing(from int) {
 	for _, key := range t.missing[from:] {
-		if e := t.entries[key]; !e.loaded {
+		if e := t.entries.get(key); !e.loaded {
 			t.forget(e)
 		}
 	}
@@ -151,32 +175,31 @@ func (t *table[V]) forgetMissing(from int) {
 
 // finish lets go of a plan and of the batch that it points to.
 func (t *table[V]) finish() {
+	clear(t.named)
+	clear(t.keys)
 	clear(t.plan)
 	clear(t.touched)
-	t.plan, t.touched, t.missing = t.plan[:0], t.touched[:0], t.missing[:0]
+	t.entries.unfind()
+	t.named, t.keys, t.plan, t.touched, t.missing = t.named[:0], t.keys[:0], t.plan[:0], t.touched[:0], t.missing[:0]
 	t.at, t.key = 0, 0
 }
 
-func (t *table[V]) planEvent(event *Event) error {
-	keys, err := t.keysOf(event)
-	if err != nil {
-		return &EventError{Seq: event.Seq, Subject: event.Subject, Err: err, Intact: true}
-	}
+// planEvent plans an event whose keys begin at from.
+func (t *table[V]) planEvent(n *named, from int) error {
 	t.turn++
-	for _, key := range keys {
-		e := t.entries[key]
+	for i := from; i < n.upTo; i++ {
+		key := t.keys[i]
+		e := t.entries.found(i, key)
 		if e == nil {
 			if err := t.checkKey(key); err != nil {
-				return &EventError{Seq: event.Seq, Subject: event.Subject, Key: key[:min(len(key), 64)], Err: err, Intact: true}
+				return &EventError{Seq: n.event.Seq, Subject: n.event.Subject, Key: key[:min(len(key), 64)], Err: err, Intact: true}
 			}
-			key = strings.Clone(key) // it may be a slice of the event's data, which it would keep in memory
-			e = &entry[V]{key: key}
-			t.entries[key] = e
+			e = t.entries.add(i, key)
 			t.bytes += len(key) + entryOverhead
-			t.missing = append(t.missing, key)
+			t.missing = append(t.missing, e.key)
 		}
 		if e.turn == t.turn {
-			return &EventError{Seq: event.Seq, Subject: event.Subject, Key: key, Err: errKeyTwice, Intact: true}
+			return &EventError{Seq: n.event.Seq, Subject: n.event.Subject, Key: e.key, Err: errKeyTwice, Intact: true}
 		}
 		e.turn, e.used = t.turn, true
 		t.touched = append(t.touched, e)
@@ -185,11 +208,6 @@ func (t *table[V]) planEvent(event *Event) error {
 }
 
 var errKeyTwice = errors.New("Keys names this key twice")
-
-func (t *table[V]) keysOf(event *Event) (keys []string, err error) {
-	defer recovered(&err)
-	return t.rules.keys(*event)
-}
 
 // recovered turns a panic of a projection's code into an error. It is deferred.
 func recovered(err *error) {
@@ -209,7 +227,7 @@ func (t *table[V]) checkKey(key string) error {
 }
 
 func (t *table[V]) Load(key string, stored []byte, exists bool) error {
-	e := t.entries[key]
+	e := t.entries.get(key)
 	if e == nil || e.loaded {
 		return fmt.Errorf("key %q was not asked for", key)
 	}
@@ -400,6 +418,6 @@ func (t *table[V]) leave(e *entry[V]) {
 
 // forget drops an entry that is not in the ring.
 func (t *table[V]) forget(e *entry[V]) {
-	delete(t.entries, e.key)
+	t.entries.remove(e)
 	t.bytes -= len(e.key) + entryOverhead + 2*e.size
 }
