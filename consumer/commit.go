@@ -58,7 +58,8 @@ func (r *runner) commit(sending context.Context) *outcome {
 	if to.Seq > r.held.Seq {
 		to.Tries, to.Attempt = 0, 0
 	}
-	c := snapshotstore.Checkpoint{From: r.held, To: to, Delete: changes.Delete, Skipped: r.skipped}
+	c := snapshotstore.Checkpoint{From: r.held, To: to, Delete: changes.Delete, Skipped: r.skipped,
+		Put: make([]snapshotstore.Entry, 0, len(changes.Put))}
 	for _, e := range changes.Put {
 		c.Put = append(c.Put, snapshotstore.Entry{Key: e.Key, Data: e.Value})
 	}

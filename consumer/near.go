@@ -8,21 +8,25 @@ const (
 // follows notes how far a live unit is behind the log's head, as last known. Far behind, after an outage or a flood, it
 // checkpoints by the bounds of a replay until it has caught up; between the two limits nothing changes, so that a unit at
 // one of them does not go back and forth. It stays live: what depends on its state does not flap with its lag.
-func (u *unit) follows(seq, head uint64) {
+//
+// It tells whether a unit with nothing to fold has reached what there is, and not only what has been read.
+func (u *unit) follows(seq, head uint64) (reached bool) {
 	if head == 0 { // nothing has been read yet
-		return
+		return true
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	switch lag := max(head, seq) - seq; {
+	lag := max(head, seq) - seq
+	switch {
 	case lag > farBehind:
 		u.behind = true
 	case lag <= nearAgain:
 		u.behind = false
 	default:
-		return
+		return u.near
 	}
 	u.countNear()
+	return u.near || lag <= nearAgain
 }
 
 // countNear keeps the worker's number of units near the head. u.mu is held.

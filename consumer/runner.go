@@ -189,10 +189,10 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	}
 	now := time.Now()
 	drained, head := r.place.drained()
-	r.u.follows(r.seq, head)
+	reached := r.u.follows(r.seq, head)
 	r.pace.bounds = r.u.worker.bounds()
 	keys, bytes := r.fold.Dirty()
-	waiting := load{keys: keys, bytes: bytes, drained: !more && drained, inFlight: r.flight != nil}
+	waiting := load{keys: keys, bytes: bytes, drained: !more && drained && reached, inFlight: r.flight != nil}
 	var input <-chan struct{}
 	if !r.pace.full(now, waiting) {
 		input = r.place.ready
