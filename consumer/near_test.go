@@ -17,6 +17,15 @@ func pulses() projections.Single[int] {
 		Step: func(n int, _ projections.Event) (int, error) { return n + 1, nil }}
 }
 
+// toil counts all events, and takes its time.
+func toil() projections.Single[int] {
+	return projections.Single[int]{Name: "count", Version: 1, Stream: "DEEDS",
+		Step: func(n int, _ projections.Event) (int, error) {
+			time.Sleep(20 * time.Microsecond)
+			return n + 1, nil
+		}}
+}
+
 func TestALiveUnitFarBehindCheckpointsAsOneThatReplays(t *testing.T) {
 	short, long := 250*time.Millisecond, time.Second
 	tests := []struct {
@@ -44,7 +53,7 @@ func TestALiveUnitFarBehindCheckpointsAsOneThatReplays(t *testing.T) {
 				}
 				quiet.Append("pulse", projections.Header{}, nil)
 				h.add(1, "first")
-				w := h.start(append(test.beside, countAll())...)
+				w := h.start(append(test.beside, toil())...)
 				settle(3 * time.Second)
 				if every := w.Bounds().Every; every != short {
 					t.Fatalf("live, the bounds are %v", every)

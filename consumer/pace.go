@@ -7,7 +7,7 @@ const (
 	restFactor = 4                    // and this many times the last commit's duration: at most a fifth of the store's time
 	fullFactor = 4                    // folding stops at this many times the bounds with a commit under way
 
-	firstPerKey  = time.Microsecond // a guess of what a key costs in the store's script, until commits tell
+	firstPerKey  = 700 * time.Nanosecond // a guess of what a key costs in the store's script, until commits tell
 	firstPerByte = 4 * time.Nanosecond
 )
 
