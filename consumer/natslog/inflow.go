@@ -33,7 +33,7 @@ type inflow struct {
 	chunks  []*chunk // not empty ones; the last may still grow
 	read    int      // messages in chunks
 	bytes   int      // of the messages in chunks
-	usual   int      // events of the last chunk that was taken: the next one is likely to have as many
+	usual   int      // events of the last chunks that were taken, forgetting the bigger ones slowly: what the next one may have
 	seq     uint64   // of the last message that was received, or where the reader began
 	place   uint64   // in the consumer's numbering of the last message that was received
 	pulls   []pull   // not yet answered in full, in the order in which the server serves them
@@ -283,7 +283,7 @@ func (in *inflow) take() taken {
 		c := in.chunks[0]
 		in.chunks[0] = nil
 		in.chunks = in.chunks[1:]
-		in.usual = len(c.events)
+		in.usual = max(len(c.events), in.usual*3/4)
 		in.read -= c.read
 		in.bytes -= c.bytes
 		return taken{chunk: c, arrived: in.arrived}
