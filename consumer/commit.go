@@ -295,6 +295,7 @@ func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds)
 		return out
 	}
 	u.highest = max(u.highest, r.held.Epoch)
+	r.fresh = mark.IsZero()
 	r.pace = pace{eager: true}
 	u.worker.config.Failpoint("after-claim")
 	return r.serve(ctx)

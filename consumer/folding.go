@@ -136,6 +136,16 @@ func (r *runner) load(ctx context.Context, keys []string, lo, hi uint64, alone b
 	}
 	config := &r.u.worker.config
 	config.Failpoint("during-load")
+	if r.fresh && r.fold.Whole() { // all that the snapshot has was folded here, and is here: there is nothing to ask for
+		return r.guard(lo, hi, alone, func() error {
+			for _, key := range keys {
+				if err := r.fold.Load(key, nil, false); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
 	got, err := keepTrying(ctx, r.u, StoreUnavailable, func(ctx context.Context) (read, error) {
 		mark, values, err := config.Store.Get(ctx, r.u.id, keys)
 		return read{mark, values}, err

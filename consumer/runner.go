@@ -22,6 +22,7 @@ type runner struct {
 	pace pace
 
 	held    snapshotstore.Mark // what the store holds, as far as is known
+	fresh   bool               // there was no snapshot when it was claimed
 	flight  *flight            // the checkpoint under way, nil if there is none
 	skips   map[uint64]bool    // events that are recorded as skipped
 	skipped []snapshotstore.Skipped

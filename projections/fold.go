@@ -41,6 +41,8 @@ type Fold interface {
 	// Evict forgets values that the store holds until at most keep bytes are left, or none can be forgotten. Between
 	// Plan and Step it forgets nothing.
 	Evict(keep int)
+	// Whole tells whether it has forgotten nothing yet: what it does not have was never folded by it.
+	Whole() bool
 }
 
 // FoldOptions are the bounds of one unit.

@@ -212,7 +212,11 @@ func (m *foldModel) Ack(t *rapid.T) {
 
 // Evict forgets some of the values.
 func (m *foldModel) Evict(t *rapid.T) {
+	before, whole := m.fold.Bytes(), m.fold.Whole()
 	m.fold.Evict(rapid.IntRange(0, 1000).Draw(t, "keep"))
+	if want := whole && m.fold.Bytes() == before; m.fold.Whole() != want {
+		t.Fatalf("of %d bytes %d are left, and it says of itself that it is whole: %v", before, m.fold.Bytes(), !want)
+	}
 }
 
 // Crash loses the fold. Whether the checkpoint in flight was applied stays as it is.

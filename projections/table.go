@@ -33,6 +33,7 @@ type table[V any] struct {
 	entries  index[V]
 	ring     []*entry[V] // those that may be forgotten, for the second-chance sweep: loaded, neither dirty nor in flight
 	hand     int
+	evicted  bool // something was forgotten
 	bytes    int
 	dirty    []*entry[V]
 	inFlight []*entry[V]
@@ -400,8 +401,11 @@ func (t *table[V]) Evict(keep int) {
 		}
 		t.leave(e)
 		t.forget(e)
+		t.evicted = true
 	}
 }
+
+func (t *table[V]) Whole() bool { return !t.evicted }
 
 // join puts an entry into the ring, leave takes it out.
 func (t *table[V]) join(e *entry[V]) {
