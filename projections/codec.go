@@ -55,20 +55,15 @@ func Shared[T any](event Event, shape any, decode func(event Event, into *T) err
 		value := new(T)
 		return value, decode(event, value)
 	}
-	cells := columnOf[T](event.batch, shape)
-	c := &cells[event.index]
-	if c.done.Load() { // the fast path makes no closure
-		return &c.value, c.err
+	col := columnOf[T](event.batch, shape)
+	c := &col.cells[event.index]
+	switch c.state.Load() { // the fast path makes no closure
+	case decoded:
+		return &c.value, nil
+	case failed:
+		return &c.value, col.errorOf(event.index)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.done.Load() {
-		var fresh T
-		c.value = fresh                 // of what a panic left half done
-		c.err = decode(event, &c.value) // a panic leaves it undone: the next one meets it again
-		c.done.Store(true)
-	}
-	return &c.value, c.err
+	return &c.value, col.decode(event, decode)
 }
 
 // Share makes a batch of events: from now on what Shared and JSON decode of them is kept as long as the batch is.
@@ -89,17 +84,62 @@ type memo struct {
 
 type column struct {
 	shape any
-	cells any // []cell[T]
+	cells any // *columnFor[T]
+}
+
+// columnFor has what is made of each event of a batch. Most events are decoded well: errors are kept apart.
+type columnFor[T any] struct {
+	cells  []cell[T]
+	locks  [16]sync.Mutex // of the cells whose index has these last bits
+	mu     sync.Mutex
+	errors map[int32]error
 }
 
 type cell[T any] struct {
-	done  atomic.Bool
-	mu    sync.Mutex
+	state atomic.Uint32
 	value T
-	err   error
 }
 
-func columnOf[T any](m *memo, shape any) []cell[T] {
+// States of a cell; 0: not decoded yet.
+const (
+	decoded = 1
+	failed  = 2
+)
+
+func (c *columnFor[T]) decode(event Event, decode func(event Event, into *T) error) error {
+	lock := &c.locks[event.index%int32(len(c.locks))]
+	lock.Lock()
+	defer lock.Unlock()
+	cell := &c.cells[event.index]
+	switch cell.state.Load() {
+	case decoded:
+		return nil
+	case failed:
+		return c.errorOf(event.index)
+	}
+	var fresh T
+	cell.value = fresh                                 // of what a panic left half done
+	if err := decode(event, &cell.value); err != nil { // a panic leaves it undone: the next one meets it again
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.errors == nil {
+			c.errors = map[int32]error{}
+		}
+		c.errors[event.index] = err
+		cell.state.Store(failed)
+		return err
+	}
+	cell.state.Store(decoded)
+	return nil
+}
+
+func (c *columnFor[T]) errorOf(index int32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.errors[index]
+}
+
+func columnOf[T any](m *memo, shape any) *columnFor[T] {
 	if cells, ok := findColumn[T](m, shape); ok {
 		return cells
 	}
@@ -112,20 +152,20 @@ func columnOf[T any](m *memo, shape any) []cell[T] {
 	if old := m.columns.Load(); old != nil {
 		columns = append(columns, *old...)
 	}
-	cells := make([]cell[T], m.size)
+	cells := &columnFor[T]{cells: make([]cell[T], m.size)}
 	columns = append(columns, column{shape, cells})
 	m.columns.Store(&columns)
 	return cells
 }
 
-func findColumn[T any](m *memo, shape any) ([]cell[T], bool) {
+func findColumn[T any](m *memo, shape any) (*columnFor[T], bool) {
 	columns := m.columns.Load()
 	if columns == nil {
 		return nil, false
 	}
 	for i := range *columns {
 		if (*columns)[i].shape == shape {
-			return (*columns)[i].cells.([]cell[T]), true
+			return (*columns)[i].cells.(*columnFor[T]), true
 		}
 	}
 	return nil, false

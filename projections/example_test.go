@@ -210,3 +210,32 @@ func ExampleCodec() {
 	fmt.Println(store[""], err)
 	// Output: [1 0 0 0 0 0 0 0] <nil>
 }
+
+// Where decoding costs too much, name the members that the fold reads: nothing else of the event is looked at, but that
+// it is valid.
+func ExampleFieldsOf() {
+	type sale struct {
+		Shop  string
+		Cents int64
+	}
+	fields := projections.FieldsOf(
+		projections.LentField("shop", func(s *sale) *string { return &s.Shop }), // a key: it is only looked at
+		projections.Field("cents", func(s *sale) *int64 { return &s.Cents }),
+	)
+	turnover := projections.Keyed[int64]{
+		Name: "turnover", Version: 1, Stream: "SALES",
+		Key: func(event projections.Event) (string, error) {
+			s, err := fields.JSON(event)
+			return s.Shop, err
+		},
+		Step: func(_ string, total int64, event projections.Event) (int64, error) {
+			s, err := fields.JSON(event)
+			return total + s.Cents, err
+		},
+	}
+	event := projections.Event{Seq: 1, Subject: "sales", Data: []byte(`{"id":7,"shop":"north","items":[{"sku":"a"}],"cents":250}`)}
+	shop, _ := turnover.Key(event)
+	total, _ := turnover.Step(shop, 100, event)
+	fmt.Println(shop, total)
+	// Output: north 350
+}
