@@ -71,6 +71,7 @@ func (b *bench) end() error {
 // run measures what is asked for.
 func (b *bench) run(ctx context.Context) (*report, error) {
 	b.progress.say("servers: %s; %s", b.servers.natsText, b.servers.redisText)
+	b.progress.steps = b.options.steps()
 	for _, part := range []struct {
 		wanted  bool
 		measure func(context.Context) error
@@ -88,6 +89,25 @@ func (b *bench) run(ctx context.Context) (*report, error) {
 		}
 	}
 	return b.report, nil
+}
+
+// steps is how many there are to show.
+func (c *Command) steps() int {
+	n := 0
+	for _, name := range entrants {
+		if c.wants(name) {
+			n += c.Rounds
+		}
+	}
+	if c.wants("fanout") {
+		n += c.Rounds * len(fanSizes)
+	}
+	for name, steps := range map[string]int{"freshness": 1, "checkpoint": 1, "restart": len(restartNames), "rss": 1} {
+		if c.wants(name) {
+			n += steps
+		}
+	}
+	return n
 }
 
 func (b *bench) wantsContenders() bool {

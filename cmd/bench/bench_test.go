@@ -168,6 +168,27 @@ func TestAWrongResultIsNoRate(t *testing.T) {
 	}
 }
 
+// A command that Redis refuses makes one contender fail, not the whole run.
+func TestAContenderThatFailsDoesNotEndTheRun(t *testing.T) {
+	server, store := natstest.StartProcess(t), redistest.Start(t)
+	store.Do("ACL", "SETUSER", "default", "-hincrby") // what naive and batched need, and Tailfold does not
+	command, stdout, stderr := program(t, "--nats", server.URL(), "--redis", store.URL(), "--events", "3000", "--keys", "50",
+		"--rounds", "1", "--only", "naive,limit,go")
+	err := command.Run()
+	if command.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "naive failed: ") {
+		t.Errorf("%v; it says\n%s", err, stderr)
+	}
+	for line := range strings.Lines(stdout.String()) {
+		switch {
+		case strings.HasPrefix(line, "naive") && !strings.Contains(line, "FAILED"), strings.HasPrefix(line, "Tailfold, Go") && strings.Contains(line, "FAILED"):
+			t.Errorf("it prints %s", line)
+		}
+	}
+	if !strings.Contains(stdout.String(), "Tailfold, Go") || !strings.Contains(stdout.String(), "limit") {
+		t.Errorf("it prints\n%s", stdout)
+	}
+}
+
 func TestBadUsageIsToldAtOnce(t *testing.T) {
 	command, _, stderr := program(t, "--only", "limits", "--events", "0", "--size=-1")
 	_ = command.Run()

@@ -67,6 +67,9 @@ func (b *bench) turn(ctx context.Context, log *stream, name string, events int, 
 		}
 	}
 	pair := b.report.runs["limit"][before:]
+	if len(pair) == 0 { // both failed
+		return nil
+	}
 	best := slices.MaxFunc(pair, func(x, y sample) int { return int(x.rate - y.rate) })
 	b.report.runs["limit"] = append(b.report.runs["limit"][:before], best)
 	return nil
@@ -85,7 +88,7 @@ func (b *bench) measured(ctx context.Context, log *stream, name, way string, eve
 	before := b.servers.cpu(ctx)
 	out, err := b.carryOut(ctx, s)
 	if err != nil {
-		return err
+		return b.fails(ctx, name, s, err)
 	}
 	after := b.servers.cpu(ctx)
 	wrong := ""
@@ -103,6 +106,16 @@ func (b *bench) measured(ctx context.Context, log *stream, name, way string, eve
 	return b.unlink(ctx, s.Prefix+"*")
 }
 
+// fails notes that a contender could not do it: it has no rate, and the others go on.
+func (b *bench) fails(ctx context.Context, name string, s spec, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	b.report.wrong(name, failed+err.Error())
+	b.progress.say("%s failed: %v", name, err)
+	return b.unlink(ctx, s.Prefix+"*")
+}
+
 var fanSizes = []int{1, 4, 16}
 
 // fan runs many projections on one stream in one worker. Each is checked.
@@ -111,7 +124,7 @@ func (b *bench) fan(ctx context.Context, log *stream, fans int, want map[string]
 	s.Fans = fans
 	out, err := b.carryOut(ctx, s)
 	if err != nil {
-		return err
+		return b.fails(ctx, "fanout", s, err)
 	}
 	wrong := ""
 	for i := range fans {

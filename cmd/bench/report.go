@@ -62,6 +62,17 @@ func (r *report) wrong(name, why string) {
 	}
 }
 
+// failed begins the reason of a contender that did not come to its end.
+const failed = "failed: "
+
+// mark is what stands in place of a rate that can't be told.
+func (r *report) mark(name string) string {
+	if slices.ContainsFunc(r.Wrong, func(text string) bool { return strings.HasPrefix(text, name+": "+failed) }) {
+		return "FAILED"
+	}
+	return "WRONG"
+}
+
 func (r *report) isWrong(name string) bool {
 	return slices.ContainsFunc(r.Wrong, func(text string) bool { return strings.HasPrefix(text, name+": ") })
 }

@@ -27,11 +27,11 @@ func (r *report) writeText(to io.Writer) error {
 			}
 		}
 		for _, name := range entrants {
-			if len(r.runs[name]) == 0 {
+			if r.isWrong(name) {
+				fmt.Fprintf(out, "%s\t%s\t\t\t\t\t\n", titles[name], r.mark(name))
 				continue
 			}
-			if r.isWrong(name) {
-				fmt.Fprintf(out, "%s\tWRONG\t\t\t\t\t\n", titles[name])
+			if len(r.runs[name]) == 0 {
 				continue
 			}
 			rate := r.rate(name).(int64)
@@ -49,11 +49,11 @@ func (r *report) writeText(to io.Writer) error {
 			fmt.Fprintf(out, "Tailfold, Go, to batched\t%v\n", x)
 		}
 	}
-	if len(r.fans) > 0 {
+	if len(r.fans) > 0 || r.isWrong("fanout") {
 		fmt.Fprintf(out, "\nfan-out: folds/s with")
 		for _, n := range fanSizes {
 			if r.isWrong("fanout") {
-				fmt.Fprintf(out, "\t%d: WRONG", n)
+				fmt.Fprintf(out, "\t%d: %s", n, r.mark("fanout"))
 			} else {
 				fmt.Fprintf(out, "\t%d: %d", n, whole(median(r.fans[n])))
 			}
@@ -81,7 +81,7 @@ func (r *report) writeText(to io.Writer) error {
 
 func (r *report) contended() bool {
 	for _, name := range entrants {
-		if len(r.runs[name]) > 0 {
+		if len(r.runs[name]) > 0 || r.isWrong(name) {
 			return true
 		}
 	}
