@@ -9,6 +9,7 @@ IMAGE ?= tailfold
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 FUZZ_TIME ?= 1m
+BASE ?= HEAD~1
 KILLS ?= 200
 GO_FLAGS := -trimpath
 GO_LINK := -s -w
@@ -17,7 +18,7 @@ GO_LINK := -s -w
 help: ## print this help
 	@echo "Targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-13s %s\n' "$$name" "$$text"; done
 	@echo "Variables: PKG=$(PKG) for test and race; FUZZ_TIME=$(FUZZ_TIME) per fuzz target; KILLS=$(KILLS) for faults; IMAGE=$(IMAGE) for docker."
 
 PKG ?= ./...
@@ -43,6 +44,10 @@ faults: redis ## kill workers, NATS and Redis KILLS times in each test, and comp
 .PHONY: kill
 kill: ## a minute of kill -9: kill a worker 200 times under load, and compare with a full replay
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go run ./cmd/tailfold dev --kill 200 --dir "$$dir/dev"
+
+.PHONY: bench-compare
+bench-compare: redis ## compare the Go benchmarks with those of the commit BASE (BENCH=regexp, COUNT=6, BENCH_TIME=300ms)
+	bash .ci/bench-compare $(BASE)
 
 .PHONY: lint
 lint: $(GOLANGCI) ## vet, lint and hold the import rules (.golangci.yml)

@@ -598,3 +598,31 @@ func BenchmarkFoldDecodedEvents(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/event")
 }
+
+// BenchmarkEncode makes what a checkpoint writes of 1,000 changed values.
+func BenchmarkEncode(b *testing.B) {
+	const n = 1000
+	f := totals.NewFold(projections.FoldOptions{})
+	events := orders(n, n)
+	projections.Share(events)
+	for _, key := range f.Plan(events) {
+		if err := f.Load(key, nil, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.Step(); err != nil {
+			b.Fatal(err)
+		}
+		changes, err := f.Changes()
+		if err != nil || len(changes.Put) != n {
+			b.Fatal(len(changes.Put), err)
+		}
+		f.Acked()
+		b.StopTimer()
+		f.Plan(events)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/value")
+}
