@@ -151,7 +151,7 @@ func (r *runner) settle(err error) *outcome {
 	if r.last.Seq == r.held.Seq && len(r.held.Witnesses) > 0 && r.held.Witnesses[0].Seq == r.last.Seq {
 		r.last = r.held.Witnesses[0] // with its hash
 	}
-	r.pace.ended(now, f.took, f.held, f.keys)
+	r.pace.ended(now, f.held, f.keys)
 	r.u.settled(r.held, f, now)
 	return nil
 }

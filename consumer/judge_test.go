@@ -133,8 +133,8 @@ func TestPace(t *testing.T) {
 		{"of the time that has passed", pace{changedAt: at(-100)}, load{keys: 1, bytes: 10}, "150ms"},
 		{"drained it commits at once", pace{changedAt: at(0), endedAt: at(-1000)}, load{keys: 1, bytes: 10, drained: true}, "0s"},
 		{"but no sooner than 5 ms after the last", pace{changedAt: at(0), endedAt: at(-1)}, load{keys: 1, bytes: 10, drained: true}, "4ms"},
-		{"and four times what the last took", pace{changedAt: at(0), endedAt: at(-1), took: 20 * time.Millisecond}, load{keys: 1, bytes: 10, drained: true}, "79ms"},
-		{"a slow store does not put it off beyond every", pace{changedAt: at(0), endedAt: at(0), took: time.Second}, load{keys: 1, bytes: 10, drained: true}, "250ms"},
+		{"and four times what the last took", pace{changedAt: at(0), endedAt: at(-1), held: 20 * time.Millisecond}, load{keys: 1, bytes: 10, drained: true}, "79ms"},
+		{"a slow store does not put it off beyond every", pace{changedAt: at(0), endedAt: at(0), held: time.Second}, load{keys: 1, bytes: 10, drained: true}, "250ms"},
 		{"only the position has moved", pace{changedAt: at(0), endedAt: at(-1000)}, load{drained: true}, "250ms"},
 		{"many bytes", pace{changedAt: at(0)}, load{keys: 1, bytes: 1000}, "0s"},
 		{"a long script", pace{changedAt: at(0), perKey: time.Millisecond}, load{keys: 10, bytes: 10}, "0s"},
@@ -173,12 +173,12 @@ func TestPace(t *testing.T) {
 // not make each later one a commit of a single key, from which nothing would be learnt any more.
 func TestPaceForgetsAStoreThatWasSlow(t *testing.T) {
 	p := pace{bounds: CheckpointBounds{Every: 250 * time.Millisecond, MaxPause: 10 * time.Millisecond, MaxBytes: 1000}}
-	p.ended(madeAt, 10*time.Minute, 10*time.Minute, 100)
-	p.ended(madeAt, time.Millisecond, time.Millisecond, 10)
+	p.ended(madeAt, 10*time.Minute, 100)
+	p.ended(madeAt, time.Millisecond, 10)
 	if pause := p.pause(load{keys: 50}); pause > p.bounds.MaxPause {
 		t.Errorf("a commit of 50 keys is expected to take %v", pause)
 	}
-	p.ended(madeAt, 200*time.Millisecond, 200*time.Millisecond, 1) // a round trip says nothing of the script
+	p.ended(madeAt, 200*time.Millisecond, 1) // a round trip says nothing of the script
 	if pause := p.pause(load{keys: 50}); pause > p.bounds.MaxPause {
 		t.Errorf("after a slow round trip, a commit of 50 keys is expected to take %v", pause)
 	}

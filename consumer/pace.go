@@ -4,7 +4,7 @@ import "time"
 
 const (
 	leastPause = 5 * time.Millisecond // between two commits of a unit that keeps draining its input
-	restFactor = 4                    // and this many times the last commit's duration: at most a fifth of the store's time
+	restFactor = 4                    // and this many times as long as the last one held the store: at most a fifth of the store's time
 	fullFactor = 4                    // folding stops at this many times the bounds with a commit under way
 
 	firstPerKey  = 700 * time.Nanosecond // a guess of what a key costs in the store's script, until commits tell
@@ -17,7 +17,7 @@ type pace struct {
 
 	changedAt time.Time     // when the first change after the last commit was folded; zero: nothing has changed
 	endedAt   time.Time     // when the last commit ended; zero: none yet
-	took      time.Duration // by the last commit
+	held      time.Duration // the store, by the last commit
 	perKey    time.Duration // of a commit in the store, by the last ones
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
 }
@@ -37,9 +37,9 @@ func (p *pace) changed(now time.Time) {
 
 func (p *pace) started() { p.changedAt, p.eager = time.Time{}, false }
 
-// ended is told of a commit: what it took in all, and for how long it held the store.
-func (p *pace) ended(now time.Time, took, held time.Duration, keys int) {
-	p.endedAt, p.took = now, took
+// ended is told of a commit, and for how long it held the store. What it waited for others is not its own.
+func (p *pace) ended(now time.Time, held time.Duration, keys int) {
+	p.endedAt, p.held = now, held
 	if keys == 0 {
 		return
 	}
@@ -77,7 +77,7 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause:
 		return 0, true
 	case l.drained:
-		rest := p.endedAt.Add(max(leastPause, restFactor*p.took))
+		rest := p.endedAt.Add(max(leastPause, restFactor*p.held))
 		if rest.Before(by) {
 			by = rest
 		}

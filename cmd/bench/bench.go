@@ -78,6 +78,7 @@ func (b *bench) run(ctx context.Context) (*report, error) {
 	}{
 		{b.wantsContenders() || b.options.wants("fanout"), b.contenders},
 		{b.options.wants("freshness"), b.freshness},
+		{b.options.wants("isolation"), b.isolation},
 		{b.options.wants("checkpoint"), b.checkpoints},
 		{b.options.wants("restart") || b.options.wants("rss"), b.restarts},
 	} {
@@ -102,7 +103,7 @@ func (c *Command) steps() int {
 	if c.wants("fanout") {
 		n += c.Rounds * len(fanSizes)
 	}
-	for name, steps := range map[string]int{"freshness": 1, "checkpoint": 1, "restart": len(restartNames), "rss": 1} {
+	for name, steps := range map[string]int{"freshness": 1, "isolation": 1 + isolationRounds, "checkpoint": 1, "restart": len(restartNames), "rss": 1} {
 		if c.wants(name) {
 			n += steps
 		}

@@ -33,6 +33,7 @@ type spec struct {
 	Prefix    string          `json:"prefix"` // of Tailfold's names in Redis
 	Config    string          `json:"config"` // declared projections
 	Fans      int             `json:"fans"`   // so many projections in Go; 0: one
+	Beside    string          `json:"beside"` // a stream that another projection of the same worker folds; "": none
 	Cache     string          `json:"cache"`  // "": the default
 	Stay      bool            `json:"stay"`   // follow the log until killed
 }
@@ -113,6 +114,9 @@ func tailfold(ctx context.Context, app *cmd.App, s spec) (int, error) {
 		list = contenders.Fans(s.Task.Stream, s.Fans)
 	case s.Config == "":
 		list = append(list, contenders.Totals(s.Task.Stream))
+	}
+	if s.Beside != "" {
+		list = append(list, contenders.Beside(s.Beside))
 	}
 	if err := registry.Add(list...); err != nil {
 		return 0, err

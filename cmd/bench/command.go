@@ -22,7 +22,7 @@ type Command struct {
 	Keys     int      `name:"keys" default:"100000" placeholder:"K" help:"Customers that they are spread over. Default: ${default}."`
 	Size     int      `name:"size" default:"120" placeholder:"BYTES" help:"Of an event. Default: ${default}."`
 	Rounds   int      `name:"rounds" default:"5" placeholder:"N" help:"How often each contender runs, in turn; 5 at the least for figures to be quoted. Default: ${default}."`
-	Only     []string `name:"only" placeholder:"NAME" help:"Only these, with commas between: limit, naive, batched, go, declared, fanout, restart, freshness, checkpoint, rss."`
+	Only     []string `name:"only" placeholder:"NAME" help:"Only these, with commas between: limit, naive, batched, go, declared, fanout, restart, freshness, isolation, checkpoint, rss."`
 	JSON     bool     `name:"json" help:"Print one JSON object."`
 	Embedded bool     `name:"embedded" help:"Run the NATS server inside this process. Its cost then counts for nobody."`
 
@@ -56,7 +56,7 @@ Examples:
 }
 
 // measures are what --only names.
-var measures = []string{"limit", "naive", "batched", "go", "declared", "fanout", "restart", "freshness", "checkpoint", "rss"}
+var measures = []string{"limit", "naive", "batched", "go", "declared", "fanout", "restart", "freshness", "isolation", "checkpoint", "rss"}
 
 // Run runs the command.
 func (c *Command) Run(app *cmd.App) error {

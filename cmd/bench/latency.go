@@ -59,64 +59,137 @@ func (b *bench) reach(ctx context.Context, hash string, seq int) error {
 
 // freshness publishes at 1,000 events a second, and looks at how soon a reader of Redis sees each of them.
 func (b *bench) freshness(ctx context.Context) error {
+	b.progress.show("freshness at 1,000 events a second")
 	log, err := b.makeStream(ctx, "fresh", orders{keys: b.options.Keys, size: b.options.Size})
 	if err != nil {
 		return err
 	}
-	if err := b.publish(ctx, log, 1); err != nil {
-		return err
-	}
-	s := b.task("go", log, 0)
-	s.Stay = true
-	hash := s.hashOf("totals")
-	worker, err := b.startChild(s)
+	began := time.Now()
+	b.report.freshness, err = b.fresh(ctx, log, "", func() (bool, error) { return time.Since(began) >= freshFor, nil })
+	return err
+}
+
+// isolation looks at how fresh a live projection stays beside one that replays a million events in the same worker.
+func (b *bench) isolation(ctx context.Context) error {
+	flood, err := b.makeStream(ctx, "flood", orders{keys: b.options.Keys, size: b.options.Size})
 	if err != nil {
 		return err
 	}
-	defer worker.kill()
-	if err := b.reach(ctx, hash, 1); err != nil {
+	b.progress.show("isolation: publishing %d events", many)
+	if err := b.publish(ctx, flood, many); err != nil {
 		return err
 	}
-	b.progress.show("freshness at 1,000 events a second")
-	n := int(freshFor / freshEvery)
-	sent := make([]time.Time, n)
-	var mu sync.Mutex // of sent
+	for round := range isolationRounds {
+		b.progress.show("isolation: round %d of %d", round+1, isolationRounds)
+		log, err := b.makeStream(ctx, fmt.Sprintf("calm%d", round), orders{keys: b.options.Keys, size: b.options.Size})
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		alone, err := b.fresh(ctx, log, "", func() (bool, error) { return time.Since(began) >= isolationFor, nil })
+		if err != nil {
+			return err
+		}
+		log, err = b.makeStream(ctx, fmt.Sprintf("beside%d", round), orders{keys: b.options.Keys, size: b.options.Size})
+		if err != nil {
+			return err
+		}
+		beside, err := b.fresh(ctx, log, flood.name, nil)
+		if err != nil {
+			return err
+		}
+		b.report.isolation = append(b.report.isolation, [2]float64{quantile(alone, 0.99), quantile(beside, 0.99)})
+	}
+	return nil
+}
+
+const (
+	isolationRounds = 3
+	isolationFor    = 2 * time.Second
+	askEvery        = 20 * time.Millisecond
+)
+
+// fresh publishes to a projection at 1,000 events a second until enough says so, and tells for each event how many
+// milliseconds later it could be read. With the name of a stream beside, another projection of the same worker replays
+// that meanwhile, and enough is when it has.
+func (b *bench) fresh(ctx context.Context, log *stream, beside string, enough func() (bool, error)) (list []float64, err error) {
+	if err := b.publish(ctx, log, 1); err != nil {
+		return nil, err
+	}
+	s := b.task("go", log, 0)
+	s.Stay, s.Beside = true, beside
+	hash := s.hashOf("totals")
+	if beside != "" {
+		enough = func() (bool, error) {
+			at, err := b.seqIn(ctx, s.hashOf("beside"))
+			return at >= many, err
+		}
+	}
+	worker, err := b.startChild(s)
+	if err != nil {
+		return nil, err
+	}
+	defer worker.kill()
+	if err := b.reach(ctx, hash, 1); err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex // of what follows
+	var sent []time.Time
 	var failed error
+	stop := make(chan struct{})
 	var publishing sync.WaitGroup
 	publishing.Go(func() {
 		tick := time.NewTicker(freshEvery)
 		defer tick.Stop()
-		for i := range n {
-			<-tick.C
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
 			mu.Lock()
-			sent[i] = time.Now()
+			sent = append(sent, time.Now())
+			n := len(sent)
 			mu.Unlock()
-			if _, err := b.js.PublishAsync(log.subject(), log.orders.append(nil, i+2)); err != nil {
+			if _, err := b.js.PublishAsync(log.subject(), log.orders.append(nil, n+1)); err != nil {
+				mu.Lock()
 				failed = err
+				mu.Unlock()
 				return
 			}
 		}
 	})
-	seen, began := 0, time.Now()
-	for seen < n && time.Since(began) < freshFor+notYet && ctx.Err() == nil {
-		at, err := b.seqIn(ctx, hash)
+	began, asked, stopped := time.Now(), time.Now(), false
+	for err == nil && ctx.Err() == nil && time.Since(began) < notYet {
+		var at uint64
+		at, err = b.seqIn(ctx, hash)
 		now := time.Now()
-		if err != nil {
-			failed = errors.Join(failed, err)
+		mu.Lock()
+		for len(list) < int(at)-1 {
+			list = append(list, float64(now.Sub(sent[len(list)]))/float64(time.Millisecond))
+		}
+		all, broken := len(list) == len(sent), failed
+		mu.Unlock()
+		if stopped && all || broken != nil {
 			break
 		}
-		mu.Lock()
-		for ; seen < int(at)-1; seen++ {
-			b.report.freshness = append(b.report.freshness, float64(now.Sub(sent[seen]))/float64(time.Millisecond))
+		if !stopped && err == nil && now.Sub(asked) >= askEvery {
+			asked = now
+			if stopped, err = enough(); stopped {
+				close(stop)
+				publishing.Wait()
+			}
 		}
-		mu.Unlock()
 		time.Sleep(lookEvery) // polls another process
 	}
-	publishing.Wait()
-	if failed == nil && seen < n {
-		failed = fmt.Errorf("only %d of %d events came to be seen", seen, n)
+	if !stopped {
+		close(stop)
+		publishing.Wait()
 	}
-	return errors.Join(failed, ctx.Err())
+	if err == nil && failed == nil && len(list) < len(sent) {
+		failed = fmt.Errorf("only %d of %d events came to be seen", len(list), len(sent))
+	}
+	return list, errors.Join(err, failed, ctx.Err())
 }
 
 // checkpoints commits 1,000 changed keys into a small snapshot and into a large one, through the store that workers use.

@@ -30,6 +30,7 @@ type report struct {
 	fans        map[int][]float64
 	restart     map[string]float64
 	freshness   []float64
+	isolation   [][2]float64 // p99 of freshness alone, and beside a replay, milliseconds; a pair per round
 	checkpoint  map[string]float64
 	rss         int64
 }
@@ -138,6 +139,15 @@ func (r *report) fanRatio() any {
 	return hundredths(median(ratios))
 }
 
+// isolated is the median of each of the two, and that of the rounds' ratios.
+func (r *report) isolated() (alone, beside, ratio float64) {
+	var list [3][]float64
+	for _, pair := range r.isolation {
+		list[0], list[1], list[2] = append(list[0], pair[0]), append(list[1], pair[1]), append(list[2], pair[1]/pair[0])
+	}
+	return median(list[0]), median(list[1]), median(list[2])
+}
+
 func known(list map[string]float64, name string) any {
 	if x, ok := list[name]; ok {
 		return hundredths(x)
@@ -182,6 +192,11 @@ func (r *report) object() map[string]any {
 	if len(r.freshness) > 0 {
 		fresh = map[string]any{"p50": hundredths(quantile(r.freshness, 0.5)), "p99": hundredths(quantile(r.freshness, 0.99))}
 	}
+	isolated := map[string]any{"p99_alone": nil, "p99_beside": nil, "ratio": nil}
+	if len(r.isolation) > 0 {
+		alone, beside, ratio := r.isolated()
+		isolated = map[string]any{"p99_alone": hundredths(alone), "p99_beside": hundredths(beside), "ratio": hundredths(ratio)}
+	}
 	var rss any
 	if r.rss > 0 {
 		rss = r.rss
@@ -194,7 +209,7 @@ func (r *report) object() map[string]any {
 		"events": o.Events, "keys": o.Keys, "naive_events": r.NaiveEvents,
 		"limit_per_s": r.rate("limit"), "naive_per_s": r.rate("naive"), "batched_per_s": r.rate("batched"),
 		"tailfold_go_per_s": r.rate("go"), "tailfold_declared_per_s": r.rate("declared"),
-		"fanout": fan, "restart_ms": restart, "freshness_ms": fresh,
+		"fanout": fan, "restart_ms": restart, "freshness_ms": fresh, "isolation_ms": isolated,
 		"checkpoint_ms":  map[string]any{"keys_10k": known(r.checkpoint, "keys_10k"), "keys_1m": known(r.checkpoint, "keys_1m")},
 		"peak_rss_bytes": rss,
 		"ratios": map[string]any{"go_to_limit": r.ratio("go", "limit"), "declared_to_limit": r.ratio("declared", "limit"),

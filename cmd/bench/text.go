@@ -70,6 +70,10 @@ func (r *report) writeText(to io.Writer) error {
 	if len(r.freshness) > 0 {
 		fmt.Fprintf(out, "freshness at 1,000 events/s, ms\tp50: %.2f\tp99: %.2f\n", quantile(r.freshness, 0.5), quantile(r.freshness, 0.99))
 	}
+	if len(r.isolation) > 0 {
+		alone, beside, ratio := r.isolated()
+		fmt.Fprintf(out, "isolation: freshness p99, ms\talone: %.2f\tbeside a replay: %.2f\tratio: %.2f\n", alone, beside, ratio)
+	}
 	if len(r.checkpoint) > 0 {
 		fmt.Fprintf(out, "checkpoint of 1,000 keys, ms\tof 10k: %s\tof 1m: %s\n", text(known(r.checkpoint, "keys_10k")), text(known(r.checkpoint, "keys_1m")))
 	}

@@ -9,6 +9,9 @@ import (
 // Totals is the projection of the contender "tailfold Go".
 func Totals(stream string) projections.Projection { return totals(stream, "totals") }
 
+// Beside is the same on another stream.
+func Beside(stream string) projections.Projection { return totals(stream, "beside") }
+
 // Fans are n projections that differ in name, all folding the same type of event.
 func Fans(stream string, n int) []projections.Projection {
 	fans := make([]projections.Projection, n)
