@@ -169,6 +169,29 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestAReplayBesideALiveUnitLeavesItTheStore: its checkpoints are no longer than the bounds, with time for others between.
+func TestAReplayBesideALiveUnitLeavesItTheStore(t *testing.T) {
+	p := pace{bounds: CheckpointBounds{Every: 250 * time.Millisecond, MaxPause: 10 * time.Millisecond, MaxBytes: 1 << 20}, gentle: true}
+	p.ended(madeAt, 10*time.Millisecond, 10_000)
+	p.changed(madeAt)
+	at := madeAt.Add(15 * time.Millisecond)
+	big, small := load{keys: 10_000, bytes: 1000}, load{keys: 9000, bytes: 900}
+	if wait, ok := p.due(at, big); !ok || wait != 25*time.Millisecond {
+		t.Errorf("15 ms after a commit of 10 ms, the next is due in %v, %v; want 25ms", wait, ok)
+	}
+	if !p.full(at, big) || p.full(at, small) {
+		t.Errorf("full: %v with as much as one commit may have, %v with less", p.full(at, big), p.full(at, small))
+	}
+	p.ended(madeAt, time.Minute, 1) // a store that stood still is not given an hour to rest
+	if wait, ok := p.due(at, big); !ok || wait != 235*time.Millisecond {
+		t.Errorf("after a long commit the next is due in %v, %v; want 235ms", wait, ok)
+	}
+	p.gentle = false
+	if wait, ok := p.due(at, big); !ok || wait != 0 || p.full(at, big) {
+		t.Errorf("alone, it is due in %v, %v", wait, ok)
+	}
+}
+
 // TestPaceForgetsAStoreThatWasSlow: what a key costs is learnt from large commits. One of them that met a slow store must
 // not make each later one a commit of a single key, from which nothing would be learnt any more.
 func TestPaceForgetsAStoreThatWasSlow(t *testing.T) {

@@ -42,3 +42,10 @@ func (u *unit) countNear() {
 		u.worker.near.Add(-1)
 	}
 }
+
+// besideNear tells whether the unit itself is not near the head while another of its worker is.
+func (u *unit) besideNear() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return !u.near && u.worker.near.Load() > 0
+}

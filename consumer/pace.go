@@ -20,6 +20,7 @@ type pace struct {
 	held      time.Duration // the store, by the last commit
 	perKey    time.Duration // of a commit in the store, by the last ones
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
+	gentle    bool          // it replays beside a unit that is near the head, which waits for the same store
 }
 
 // load is what waits to be committed.
@@ -75,19 +76,32 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	switch {
 	case l.keys == 0: // only the position has moved
 	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause:
-		return 0, true
+		if !p.gentle {
+			return 0, true
+		}
+		if rested := p.rested(); rested.Before(by) {
+			by = rested
+		}
 	case l.drained:
-		rest := p.endedAt.Add(max(leastPause, restFactor*p.held))
-		if rest.Before(by) {
-			by = rest
+		if rested := p.rested(); rested.Before(by) {
+			by = rested
 		}
 	}
 	return max(0, by.Sub(now)), true
 }
 
-// full tells whether folding has to wait for the commit under way.
+// rested is when the store has had enough time for others since the last commit.
+func (p *pace) rested() time.Time { return p.endedAt.Add(max(leastPause, restFactor*p.held)) }
+
+// full tells whether folding has to wait for a commit: for the one under way, or, beside a live unit, for one that is
+// not to be larger than the bounds.
 func (p *pace) full(now time.Time, l load) bool {
-	if !l.inFlight || p.changedAt.IsZero() {
+	switch {
+	case p.changedAt.IsZero():
+		return false
+	case p.gentle && (l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause):
+		return true
+	case !l.inFlight:
 		return false
 	}
 	return l.bytes >= fullFactor*p.bounds.MaxBytes || p.pause(l) >= fullFactor*p.bounds.MaxPause ||

@@ -191,7 +191,7 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	now := time.Now()
 	drained, head := r.place.drained()
 	reached := r.u.follows(r.seq, head)
-	r.pace.bounds = r.u.worker.bounds()
+	r.pace.bounds, r.pace.gentle = r.u.worker.bounds(), r.u.besideNear()
 	keys, bytes := r.fold.Dirty()
 	waiting := load{keys: keys, bytes: bytes, drained: !more && drained && reached, inFlight: r.flight != nil}
 	var input <-chan struct{}
