@@ -3,9 +3,10 @@ package consumer
 import "time"
 
 const (
-	leastPause = 5 * time.Millisecond // between two commits of a unit that keeps draining its input
-	restFactor = 4                    // and this many times as long as the last one held the store: at most a fifth of the store's time
-	fullFactor = 4                    // folding stops at this many times the bounds with a commit under way
+	leastPause  = 5 * time.Millisecond // between two commits of a unit that keeps draining its input
+	restFactor  = 4                    // and this many times as long as the last one held the store: at most a fifth of the store's time
+	gentleShare = 5                    // of max_pause, for a replay beside a live unit: reading the command and waiting for a core take longer than the script
+	fullFactor  = 4                    // folding stops at this many times the bounds with a commit under way
 
 	firstPerKey  = 700 * time.Nanosecond // a guess of what a key costs in the store's script, until commits tell
 	firstPerByte = 4 * time.Nanosecond
@@ -75,7 +76,7 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	by := p.changedAt.Add(p.bounds.Every)
 	switch {
 	case l.keys == 0: // only the position has moved
-	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause:
+	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause():
 		if !p.gentle {
 			return 0, true
 		}
@@ -90,6 +91,14 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	return max(0, by.Sub(now)), true
 }
 
+// maxPause is how long a commit may hold the store.
+func (p *pace) maxPause() time.Duration {
+	if p.gentle {
+		return p.bounds.MaxPause / gentleShare
+	}
+	return p.bounds.MaxPause
+}
+
 // rested is when the store has had enough time for others since the last commit.
 func (p *pace) rested() time.Time { return p.endedAt.Add(max(leastPause, restFactor*p.held)) }
 
@@ -99,7 +108,7 @@ func (p *pace) full(now time.Time, l load) bool {
 	switch {
 	case p.changedAt.IsZero():
 		return false
-	case p.gentle && (l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.bounds.MaxPause):
+	case p.gentle && (l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause()):
 		return true
 	case !l.inFlight:
 		return false
