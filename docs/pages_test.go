@@ -178,7 +178,7 @@ func TestCommandsInPagesExist(t *testing.T) {
 			}
 		}
 	}
-	target := regexp.MustCompile("(?m)(?:^\\$ |`)make ([a-z]+)")
+	target := regexp.MustCompile("(?m)(?:^\\$ |`)make ([a-z-]+)")
 	for _, p := range pages(t) {
 		for _, match := range target.FindAllStringSubmatch(p.text, -1) {
 			dry := exec.Command("make", "-n", match[1])
