@@ -81,6 +81,7 @@ func (b *bench) run(ctx context.Context) (*report, error) {
 		{b.options.wants("isolation"), b.isolation},
 		{b.options.wants("checkpoint"), b.checkpoints},
 		{b.options.wants("restart") || b.options.wants("rss"), b.restarts},
+		{b.options.Plot != "", b.plots},
 	} {
 		if !part.wanted {
 			continue
@@ -106,6 +107,11 @@ func (c *Command) steps() int {
 	for name, steps := range map[string]int{"freshness": 1, "isolation": 1 + isolationRounds, "checkpoint": 1, "restart": len(restartNames), "rss": 1} {
 		if c.wants(name) {
 			n += steps
+		}
+	}
+	if c.Plot != "" {
+		for _, s := range c.sweeps() {
+			n += len(s.points)
 		}
 	}
 	return n

@@ -3,8 +3,10 @@ package bench_test
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,6 +188,30 @@ func TestAContenderThatFailsDoesNotEndTheRun(t *testing.T) {
 	}
 	if !strings.Contains(stdout.String(), "Tailfold, Go") || !strings.Contains(stdout.String(), "limit") {
 		t.Errorf("it prints\n%s", stdout)
+	}
+}
+
+func TestPlotsAreDrawings(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "plots")
+	command, _, stderr := program(t, "--only", "limit", "--rounds", "1", "--events", "600", "--keys", "50", "--plot", dir)
+	if err := command.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, stderr)
+	}
+	for name, points := range map[string]int{"keys": 5, "events": 4, "projections": 5, "value-size": 4} {
+		text, err := os.ReadFile(filepath.Join(dir, name+".csv"))
+		if lines := strings.Count(string(text), "\n"); err != nil || lines != points+1 {
+			t.Errorf("%s.csv has %d lines, want %d (%v)\n%s", name, lines, points+1, err, text)
+		}
+		text, err = os.ReadFile(filepath.Join(dir, name+".svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := xml.Unmarshal(text, new(struct{})); err != nil {
+			t.Errorf("%s.svg: %v", name, err)
+		}
+		if n := strings.Count(string(text), "<circle"); n != 3*points || strings.Contains(string(text), "NaN") || strings.Contains(string(text), "Inf") {
+			t.Errorf("%s.svg has %d points, want %d\n%s", name, n, 3*points, text)
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type spec struct {
 	Prefix    string          `json:"prefix"` // of Tailfold's names in Redis
 	Config    string          `json:"config"` // declared projections
 	Fans      int             `json:"fans"`   // so many projections in Go; 0: one
+	Pad       int             `json:"pad"`    // bytes of a value at the least; 0: as few as it takes
 	Beside    string          `json:"beside"` // a stream that another projection of the same worker folds; "": none
 	Cache     string          `json:"cache"`  // "": the default
 	Stay      bool            `json:"stay"`   // follow the log until killed
@@ -112,6 +113,8 @@ func tailfold(ctx context.Context, app *cmd.App, s spec) (int, error) {
 	switch {
 	case s.Fans > 0:
 		list = contenders.Fans(s.Task.Stream, s.Fans)
+	case s.Pad > 0:
+		list = append(list, contenders.Padded(s.Task.Stream, s.Pad))
 	case s.Config == "":
 		list = append(list, contenders.Totals(s.Task.Stream))
 	}

@@ -24,6 +24,7 @@ type Command struct {
 	Rounds   int      `name:"rounds" default:"5" placeholder:"N" help:"How often each contender runs, in turn; 5 at the least for figures to be quoted. Default: ${default}."`
 	Only     []string `name:"only" placeholder:"NAME" help:"Only these, with commas between: limit, naive, batched, go, declared, fanout, restart, freshness, isolation, checkpoint, rss."`
 	JSON     bool     `name:"json" help:"Print one JSON object."`
+	Plot     string   `name:"plot" type:"path" placeholder:"DIR" help:"Measure too how cost grows with keys, events, projections and the size of values, and write drawings (SVG) and tables (CSV) into this folder."`
 	Embedded bool     `name:"embedded" help:"Run the NATS server inside this process. Its cost then counts for nobody."`
 
 	Serve string `name:"serve" hidden:"" help:"This process is the NATS server, with its store in this folder."`
@@ -52,6 +53,7 @@ Examples:
 
     tailfold bench
     tailfold bench --only limit,go --events 1000000
+    tailfold bench --plot plots
     tailfold bench --nats nats://nats:4222 --redis redis://redis:6379/15 --json > bench.json`
 }
 

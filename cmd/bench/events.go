@@ -169,7 +169,7 @@ func (b *bench) stored(ctx context.Context, hash string) (map[string]int64, erro
 		if strings.HasPrefix(field, "$") { // Tailfold's own
 			continue
 		}
-		if totals[field], err = strconv.ParseInt(text, 10, 64); err != nil {
+		if totals[field], err = strconv.ParseInt(strings.TrimLeft(text, " "), 10, 64); err != nil {
 			return nil, fmt.Errorf("field %s of %s: %w", field, hash, err)
 		}
 	}

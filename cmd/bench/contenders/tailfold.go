@@ -2,12 +2,33 @@ package contenders
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/tailfold/tailfold/projections"
 )
 
 // Totals is the projection of the contender "tailfold Go".
 func Totals(stream string) projections.Projection { return totals(stream, "totals") }
+
+// Padded is the same with values of size bytes at the least: blanks in front of the number.
+func Padded(stream string, size int) projections.Projection {
+	p := totals(stream, "totals")
+	p.Codec = padded(size)
+	return p
+}
+
+type padded int
+
+func (padded) Name() string { return "padded" }
+
+func (p padded) Encode(total int64) ([]byte, error) {
+	return fmt.Appendf(nil, "%*d", int(p), total), nil
+}
+
+func (padded) Decode(stored []byte) (int64, error) {
+	return strconv.ParseInt(strings.TrimLeft(string(stored), " "), 10, 64)
+}
 
 // Beside is the same on another stream.
 func Beside(stream string) projections.Projection { return totals(stream, "beside") }
@@ -26,7 +47,7 @@ var order = projections.FieldsOf(
 	projections.Field("amount", func(o *Order) *int64 { return &o.Amount }),
 )
 
-func totals(stream, name string) projections.Projection {
+func totals(stream, name string) projections.Keyed[int64] {
 	return projections.Keyed[int64]{
 		Name: name, Version: 1, Stream: stream,
 		Key: func(e projections.Event) (string, error) {
