@@ -80,7 +80,11 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 	u.owned(mark)
 	u.highest = max(u.highest, mark.Epoch)
 	u.set(Standby, nil)
-	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when that one stops making progress for %v", mark.Writer, mark.Epoch, standbyAfter))
+	when := fmt.Sprintf("that one stops making progress for %v", standbyAfter)
+	if u.worker.config.Membership != nil {
+		when = "that one is gone or has given it up, or " + when
+	}
+	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when %s", mark.Writer, mark.Epoch, when))
 	for still := time.Now(); ; {
 		if sleep(ctx, standbyLook) != nil {
 			return
@@ -93,6 +97,10 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 			mark, still = now, time.Now()
 			u.owned(mark)
 			continue
+		}
+		if u.worker.gone(mark.Writer, u.id) {
+			u.log.Info("taking over: the owner is gone, or has given it up", zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq))
+			return
 		}
 		if time.Since(still) < standbyAfter {
 			continue

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,11 @@ type Worker struct {
 	ended     atomic.Bool
 	bar       chan struct{} // held by the unit that folds an event at which workers may have died
 
+	meters  *meterVecs
 	changed chan struct{} // has a token when a unit's state has changed since it was announced
+
+	roll  atomic.Pointer[roll]   // the other workers, by leases; nil while none are known
+	lease atomic.Pointer[string] // why the worker can't renew its lease; nil where it can
 
 	wg  sync.WaitGroup  // everything that units and feeds have started
 	ctx context.Context // of Run; feeds live on it
@@ -51,6 +56,7 @@ func New(config Config) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: metrics: %w", err)
 	}
+	w.meters = meters
 	streams := map[string][]*feeds{}
 	for _, p := range config.Registry.All() {
 		d := p.Definition()
@@ -109,8 +115,11 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 	for _, s := range stream.PartitionSubjects {
 		u.subjects = append(u.subjects, strings.ReplaceAll(s, "{partition}", strconv.Itoa(partition)))
 	}
-	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Starting,
+	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Unowned,
 		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}
+	if w.config.Membership == nil && w.config.Shard.Has(d.Stream, partition) {
+		u.status.State = Starting // as soon as the worker runs
+	}
 	return u
 }
 
@@ -145,21 +154,30 @@ func (w *Worker) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.ctx = inner
 	w.ticked.Store(time.Now().UnixNano())
-	now := time.Now()
-	var units, announcer sync.WaitGroup
-	for _, u := range w.units {
-		u.mu.Lock()
-		u.startedAt = now
-		u.status.StartedUnixMS = now.UnixMilli()
-		u.mu.Unlock()
-		units.Go(func() { u.run(ctx) })
-	}
+	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
-	units.Wait()
+	if w.config.Membership != nil {
+		w.byLeases(ctx, inner)
+	} else {
+		w.byShard(ctx)
+	}
 	cancel()
 	announcer.Wait()
 	w.wg.Wait()
 	return nil
+}
+
+// byShard runs the units of the worker's shard until ctx is done.
+func (w *Worker) byShard(ctx context.Context) {
+	mine := map[snapshotstore.Unit]bool{}
+	for _, u := range w.units {
+		if w.config.Shard.Has(u.stream.Name, u.id.Partition) {
+			mine[u.id] = true
+		}
+	}
+	crew := newCrew(ctx, w.units, (*unit).stays)
+	crew.keep(mine)
+	crew.wait()
 }
 
 // announce says in the store what the worker's units do, until ctx is done, and then takes it back.
@@ -174,7 +192,7 @@ func (w *Worker) announce(ctx context.Context) {
 			}
 		}
 		call, cancel := context.WithTimeout(ctx, max(w.config.Renew, time.Second))
-		report, err := json.Marshal(Report{Worker: w.config.Name, Version: w.config.Version, RenewMS: w.config.Renew.Milliseconds(), Units: w.Status()}, json.Deterministic(true))
+		report, err := json.Marshal(w.Report(), json.Deterministic(true))
 		if err == nil {
 			err = w.config.Store.Announce(call, w.config.Name, report, w.config.Renew)
 		}
@@ -205,13 +223,29 @@ func (w *Worker) bounds() CheckpointBounds {
 	return w.config.Checkpoint.Replay
 }
 
-// Status tells of each unit of this worker, by projection, version and partition.
+// Status tells of each unit that this worker runs or stands by for, by projection, version and partition. Units of its
+// configuration that others are to run are not among them.
 func (w *Worker) Status() []UnitStatus {
 	rows := make([]UnitStatus, 0, len(w.units))
 	for _, u := range w.units {
-		rows = append(rows, u.row(time.Now()))
+		if row := u.row(time.Now()); row.State != Unowned {
+			rows = append(rows, row)
+		}
 	}
 	return rows
+}
+
+// Report is what the worker says of itself, as it announces it in the store.
+func (w *Worker) Report() Report {
+	return Report{Worker: w.config.Name, Version: w.config.Version, RenewMS: w.config.Renew.Milliseconds(),
+		Lease: w.leaseProblem(), Units: w.Status()}
+}
+
+func (w *Worker) leaseProblem() string {
+	if problem := w.lease.Load(); problem != nil {
+		return *problem
+	}
+	return ""
 }
 
 // Alive returns an error if the worker is in a state that only a restart mends: Run has returned, or its goroutines do
@@ -233,6 +267,9 @@ func (w *Worker) Ready() error {
 		return errors.New("the worker is not running")
 	}
 	var errs []error
+	if w.config.Membership != nil && w.roll.Load() == nil {
+		errs = append(errs, fmt.Errorf("the worker has no lease (yet): %s", cmp.Or(w.leaseProblem(), "it is joining the others")))
+	}
 	for _, row := range w.Status() {
 		ok := row.State == Live && row.Verdict == "" || row.State == Standby || row.State == Halted
 		if !ok {
