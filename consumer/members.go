@@ -17,7 +17,7 @@ type Membership interface {
 	// Remove takes a worker's record back. It is no error if there is none.
 	Remove(ctx context.Context, worker string) error
 	// Watch tells of each record that there is, then that this was all (MemberChange.All), then of each record that is put
-	// or removed, until ctx is done or it can't go on. It calls tell from one goroutine, and not after it has returned.
+	// or removed, until ctx is done or it can't go on: it may fail where nothing was ever put. It calls tell from one goroutine, and not after it has returned.
 	Watch(ctx context.Context, tell func(MemberChange)) error
 }
 
