@@ -34,6 +34,7 @@ var errRefiltered = errors.New("reader is opened again with a filter")
 // too slow for the others, gets one of its own until it has caught up.
 type feeds struct {
 	log      Log
+	base     []string // the subjects of the partition; none: the whole stream
 	subjects []string // what the units want, together; none: everything
 	wg       *sync.WaitGroup
 
@@ -207,7 +208,7 @@ func (fd *feed) read(ctx context.Context) error {
 		return err
 	}
 	fd.feeds.mu.Lock()
-	var subjects []string
+	subjects := fd.feeds.base
 	if fd.feeds.filtered {
 		subjects = fd.feeds.subjects
 	}

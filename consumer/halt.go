@@ -75,16 +75,19 @@ func (u *unit) putRight(ctx context.Context, v *Verdict, mark snapshotstore.Mark
 	return err == nil && verdict == nil && (proof != ProofCreated || v.Reason == Gap)
 }
 
-// standBy waits until the unit's owner is gone: the log has something past its mark, and the mark does not move.
+// standBy waits until the unit's owner is gone: the log has something past its mark, and the mark does not move, for long
+// enough; or the owner itself says that it does not have the unit any more. Progress is the heartbeat: that the membership
+// does not know the owner only makes the wait shorter, for a membership can be wrong.
 func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 	u.owned(mark)
 	u.highest = max(u.highest, mark.Epoch)
 	u.set(Standby, nil)
-	when := fmt.Sprintf("that one stops making progress for %v", standbyAfter)
+	when := fmt.Sprintf("stops making progress for %v", standbyAfter)
 	if u.worker.config.Membership != nil {
-		when = "that one is gone or has given it up, or " + when
+		when = "gives it up, or " + when
 	}
-	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when %s", mark.Writer, mark.Epoch, when))
+	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when that one %s", mark.Writer, mark.Epoch, when))
+	idle := false // there is something to do that the owner has not done since the last look
 	for still := time.Now(); ; {
 		if sleep(ctx, standbyLook) != nil {
 			return
@@ -94,22 +97,28 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 			continue
 		}
 		if string(now.Raw) != string(mark.Raw) {
-			mark, still = now, time.Now()
+			mark, still, idle = now, time.Now(), false
 			u.owned(mark)
 			continue
 		}
-		if u.worker.gone(mark.Writer, u.id) {
-			u.log.Info("taking over: the owner is gone, or has given it up", zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq))
-			return
+		presence := u.worker.presence(mark.Writer, u.id)
+		patience := standbyAfter
+		if presence == away {
+			patience = min(patience, u.worker.config.LeaseTTL)
 		}
-		if time.Since(still) < standbyAfter {
-			continue
+		if presence != gaveUp {
+			if time.Since(still) < patience {
+				continue
+			}
+			if !idle {
+				if idle, _ = u.unread(ctx, mark.Seq); !idle {
+					still = time.Now()
+				}
+				continue // an event that has just come is not held against the owner
+			}
 		}
-		still = time.Now()
-		if unread, head := u.unread(ctx, mark.Seq); unread {
-			u.log.Info("taking over: the owner makes no progress", zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq), zap.Uint64("head", head))
-			return
-		}
+		u.log.Info("taking over: the owner "+presence.why(), zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq))
+		return
 	}
 }
 

@@ -242,8 +242,37 @@ func (w *Worker) abilities() []Ability {
 	return all
 }
 
-// gone tells whether a worker that had a unit is known to have it no more.
-func (w *Worker) gone(worker string, unit snapshotstore.Unit) bool {
+// presence is what is known of a worker that had a unit.
+type presence int
+
+const (
+	unknown presence = iota // there is no membership to ask
+	there                   // it is there, and has the unit
+	gaveUp                  // it is there, and says that it has the unit no more
+	away                    // it is not there, as far as this worker sees
+)
+
+func (p presence) why() string {
+	switch p {
+	case gaveUp:
+		return "has given it up"
+	case away:
+		return "is not there, and makes no progress"
+	}
+	return "makes no progress"
+}
+
+func (w *Worker) presence(worker string, unit snapshotstore.Unit) presence {
 	roll := w.roll.Load()
-	return roll != nil && !roll.has(worker, unit)
+	if roll == nil {
+		return unknown
+	}
+	holds, live := roll.live[worker]
+	switch {
+	case !live:
+		return away
+	case holds[unit.String()]:
+		return there
+	}
+	return gaveUp
 }

@@ -211,6 +211,3 @@ func (r *roster) roll(now time.Time) *roll {
 	}
 	return &roll{live}
 }
-
-// has tells whether a worker is there and has a unit.
-func (r *roll) has(worker string, unit snapshotstore.Unit) bool { return r.live[worker][unit.String()] }

@@ -88,6 +88,15 @@ func (c Config) stream(name string) Stream {
 	return Stream{Name: name, Partitions: 1}
 }
 
+// subjects are those of one partition; none: the whole stream.
+func (s Stream) subjects(partition int) []string {
+	var subjects []string
+	for _, subject := range s.PartitionSubjects {
+		subjects = append(subjects, strings.ReplaceAll(subject, "{partition}", strconv.Itoa(partition)))
+	}
+	return subjects
+}
+
 func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 	all := make([]*feeds, stream.Partitions)
 	for partition := range all {
@@ -95,7 +104,7 @@ func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all[partition] = &feeds{log: log, wg: &w.wg}
+		all[partition] = &feeds{log: log, base: stream.subjects(partition), wg: &w.wg}
 	}
 	return all, nil
 }
@@ -112,9 +121,7 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 		log:      w.config.Logger.With(zap.String("projection", d.Name), zap.Int("projection_version", d.Version), zap.Int("partition", partition), zap.String("stream", d.Stream)),
 	}
 	u.fingerprint = projections.Fingerprint(u.text)
-	for _, s := range stream.PartitionSubjects {
-		u.subjects = append(u.subjects, strings.ReplaceAll(s, "{partition}", strconv.Itoa(partition)))
-	}
+	u.subjects = stream.subjects(partition)
 	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Unowned,
 		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}
 	if w.config.Membership == nil && w.config.Shard.Has(d.Stream, partition) {
