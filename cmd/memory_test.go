@@ -87,7 +87,7 @@ func TestTheWorkersOwnLimitGivesWayToWhatLives(t *testing.T) {
 	small.Cache.MaxBytes = 64 << 20
 	for range 20 {
 		for partition := range 2 {
-			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S"})
+			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S", nil})
 		}
 	}
 	if got := small.ownMemory(); got != (128+64+64)<<20 {

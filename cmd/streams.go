@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
@@ -82,27 +83,53 @@ func notify(log *zap.Logger) func(event string, err error) {
 
 // log makes the log of a partition of a stream.
 func (s *streams) log(stream consumer.Stream, partition int) (consumer.Log, error) {
+	return s.natsLog(stream.Name)
+}
+
+func (s *streams) natsLog(stream string) (*natslog.Log, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return natslog.New(natslog.Config{Conn: s.conn, Stream: stream.Name, Worker: s.worker,
+	return natslog.New(natslog.Config{Conn: s.conn, Stream: stream, Worker: s.worker,
 		Domain: s.config.nats.Domain, APIPrefix: s.config.nats.APIPrefix})
 }
 
-// bounds asks what a stream holds now, connecting first if nobody has.
+// members is where the workers see each other.
+func (s *streams) members() (consumer.Membership, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return natslog.NewMembers(natslog.MembersConfig{Conn: s.conn, Bucket: s.config.bucket(), Worker: s.worker,
+		Keep: max(time.Minute, 10*s.config.Leases.TTL), Domain: s.config.nats.Domain, APIPrefix: s.config.nats.APIPrefix})
+}
+
+// bounds asks what a stream holds now.
 func (s *streams) bounds(ctx context.Context, stream string) (consumer.Bounds, error) {
+	log, err := s.whole(ctx, stream)
+	if err != nil {
+		return consumer.Bounds{}, err
+	}
+	return log.Bounds(ctx)
+}
+
+// subject is that of the event at a seq of a stream.
+func (s *streams) subject(ctx context.Context, stream string, seq uint64) (string, error) {
+	log, err := s.whole(ctx, stream)
+	if err != nil {
+		return "", err
+	}
+	return log.Subject(ctx, seq)
+}
+
+// whole is a stream's log, connecting first if nobody has.
+func (s *streams) whole(ctx context.Context, stream string) (*natslog.Log, error) {
 	s.mu.Lock()
 	connected := s.conn != nil
 	s.mu.Unlock()
 	if !connected {
 		if err := s.connect(ctx, "", zap.NewNop()); err != nil {
-			return consumer.Bounds{}, err
+			return nil, err
 		}
 	}
-	log, err := s.log(consumer.Stream{Name: stream}, 0)
-	if err != nil {
-		return consumer.Bounds{}, err
-	}
-	return log.Bounds(ctx)
+	return s.natsLog(stream)
 }
 
 func (s *streams) close() {

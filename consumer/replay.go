@@ -259,7 +259,7 @@ func (m ReadModel) lastMessage(ctx context.Context, bounds Bounds, after, upTo u
 
 // foldEvent folds one event, all or nothing. Where it can't be folded, the projection's policy decides.
 func (m ReadModel) foldEvent(s *Snapshot, event []projections.Event) error {
-	changes, err := foldAlone(m.Projection.NewFold(projections.FoldOptions{Subjects: m.Stream.subjects(m.Partition)}), s.Values, event)
+	changes, err := foldAlone(m.Projection.NewFold(projections.FoldOptions{Subjects: m.Stream.Subjects(m.Partition)}), s.Values, event)
 	if err != nil {
 		return m.poisoned(s, event[0], err)
 	}

@@ -88,8 +88,8 @@ func (c Config) stream(name string) Stream {
 	return Stream{Name: name, Partitions: 1}
 }
 
-// subjects are those of one partition; none: the whole stream.
-func (s Stream) subjects(partition int) []string {
+// Subjects are those of one partition; none: the whole stream.
+func (s Stream) Subjects(partition int) []string {
 	var subjects []string
 	for _, subject := range s.PartitionSubjects {
 		subjects = append(subjects, strings.ReplaceAll(subject, "{partition}", strconv.Itoa(partition)))
@@ -104,7 +104,7 @@ func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all[partition] = &feeds{log: log, base: stream.subjects(partition), wg: &w.wg}
+		all[partition] = &feeds{log: log, base: stream.Subjects(partition), wg: &w.wg}
 	}
 	return all, nil
 }
@@ -121,7 +121,7 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 		log:      w.config.Logger.With(zap.String("projection", d.Name), zap.Int("projection_version", d.Version), zap.Int("partition", partition), zap.String("stream", d.Stream)),
 	}
 	u.fingerprint = projections.Fingerprint(u.text)
-	u.subjects = stream.subjects(partition)
+	u.subjects = stream.Subjects(partition)
 	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Unowned,
 		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}
 	if w.config.Membership == nil && w.config.Shard.Has(d.Stream, partition) {

@@ -176,6 +176,15 @@ func (l *Log) Witness(ctx context.Context, seq uint64) (consumer.Witness, error)
 	return m.witness(), nil
 }
 
+// Subject reads the subject of the message at seq. consumer.ErrNoMessage: the stream has none there.
+func (l *Log) Subject(ctx context.Context, seq uint64) (string, error) {
+	m, err := l.message(ctx, "subject", messageRequest{Seq: seq})
+	if err != nil {
+		return "", err
+	}
+	return m.Subject, nil
+}
+
 func (m *storedMessage) witness() consumer.Witness {
 	return consumer.Witness{Seq: m.Seq, Time: m.Time.UTC(), Hash: consumer.WitnessHash(m.Subject, m.Header, m.Data)}
 }
