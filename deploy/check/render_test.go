@@ -1,0 +1,182 @@
+// Package check_test renders the manifests and the chart of ../ as Kubernetes would be given them, and holds them against
+// Kubernetes' own types and against the program. It is a module of its own: users of Tailfold need none of these tools.
+package check_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+
+	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
+)
+
+const root = "../.." // of the repository
+
+// manifests are the objects of one way to install, by kind.
+type manifests struct {
+	name    string
+	objects map[string]any
+}
+
+// workers are what runs: the Deployment's or the StatefulSet's.
+func (m manifests) workers(t *testing.T) (replicas *int32, selector *metav1.LabelSelector, template corev1.PodTemplateSpec) {
+	t.Helper()
+	if d, ok := m.objects["Deployment"].(*appsv1.Deployment); ok {
+		return d.Spec.Replicas, d.Spec.Selector, d.Spec.Template
+	}
+	s, ok := m.objects["StatefulSet"].(*appsv1.StatefulSet)
+	if !ok {
+		t.Fatalf("%s: there is neither a Deployment nor a StatefulSet", m.name)
+	}
+	return s.Spec.Replicas, s.Spec.Selector, s.Spec.Template
+}
+
+func (m manifests) static() bool { return m.objects["StatefulSet"] != nil }
+
+// all are all ways to install.
+func all(t *testing.T) []manifests {
+	t.Helper()
+	return []manifests{
+		kustomize(t, "base"), kustomize(t, "static"), kustomize(t, "keda"),
+		helm(t, "leases", nil),
+		helm(t, "static", map[string]any{"assign": "static", "replicas": 3}),
+		helm(t, "keda", map[string]any{"keda": map[string]any{"enabled": true}}),
+		helm(t, "changed", map[string]any{"port": 9000, "secret": "other", "imagePullSecrets": []any{map[string]any{"name": "pull"}},
+			"image":        map[string]any{"repository": "registry/tailfold", "tag": "v1"},
+			"nodeSelector": map[string]any{"kubernetes.io/os": "linux"}, "networkPolicy": map[string]any{"enabled": false},
+			"tolerations": []any{map[string]any{"key": "a", "operator": "Exists"}}, "podAnnotations": map[string]any{}}),
+	}
+}
+
+func kustomize(t *testing.T, dir string) manifests {
+	t.Helper()
+	rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join("../kustomize", dir))
+	if err != nil {
+		t.Fatalf("kustomize %s: %v", dir, err)
+	}
+	text, err := rendered.AsYaml()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decode(t, "kustomize "+dir, string(text))
+}
+
+func helm(t *testing.T, name string, values map[string]any) manifests {
+	t.Helper()
+	text, err := renderChart(values)
+	if err != nil {
+		t.Fatalf("helm %s: %v", name, err)
+	}
+	return decode(t, "helm "+name, text)
+}
+
+func renderChart(values map[string]any) (string, error) {
+	chart, err := loader.Load("../helm/tailfold")
+	if err != nil {
+		return "", err
+	}
+	if err := chart.Validate(); err != nil {
+		return "", err
+	}
+	for name := range values { // a value that the chart does not have would change nothing
+		if _, known := chart.Values[name]; !known {
+			return "", fmt.Errorf("values.yaml has no %s", name)
+		}
+	}
+	release := chartutil.ReleaseOptions{Name: "tailfold", Namespace: "default", IsInstall: true}
+	with, err := chartutil.ToRenderValues(chart, values, release, chartutil.DefaultCapabilities)
+	if err != nil {
+		return "", err
+	}
+	files, err := engine.Engine{Strict: true}.Render(chart, with)
+	if err != nil {
+		return "", err
+	}
+	var names []string
+	for name := range files {
+		if path.Ext(name) == ".yaml" {
+			names = append(names, name)
+		}
+	}
+	sort.Strings(names)
+	var text strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&text, "---\n%s\n", files[name])
+	}
+	return text.String(), nil
+}
+
+// decode reads objects into the types of Kubernetes and KEDA: a field that these don't have is an error.
+func decode(t *testing.T, name, text string) manifests {
+	t.Helper()
+	m := manifests{name, map[string]any{}}
+	for _, document := range strings.Split("\n"+text, "\n---\n") {
+		if strings.TrimSpace(document) == "" {
+			continue
+		}
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, document)
+		}
+		into := map[string]any{
+			"v1 ConfigMap": &corev1.ConfigMap{}, "v1 Service": &corev1.Service{}, "v1 ServiceAccount": &corev1.ServiceAccount{},
+			"apps/v1 Deployment": &appsv1.Deployment{}, "apps/v1 StatefulSet": &appsv1.StatefulSet{},
+			"policy/v1 PodDisruptionBudget": &policyv1.PodDisruptionBudget{}, "networking.k8s.io/v1 NetworkPolicy": &networkingv1.NetworkPolicy{},
+			"keda.sh/v1alpha1 ScaledObject": &keda.ScaledObject{},
+		}[kind.APIVersion+" "+kind.Kind]
+		if into == nil {
+			t.Fatalf("%s: %s %s is not expected:\n%s", name, kind.APIVersion, kind.Kind, document)
+		}
+		if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
+			t.Fatalf("%s: %s: %v\n%s", name, kind.Kind, err, document)
+		}
+		if m.objects[kind.Kind] != nil {
+			t.Fatalf("%s has two objects of the kind %s", name, kind.Kind)
+		}
+		m.objects[kind.Kind] = into
+	}
+	return m
+}
+
+// A field that Kubernetes does not know must fail: else decode checks nothing.
+func TestDecodingIsStrict(t *testing.T) {
+	text, err := os.ReadFile("../kustomize/base/poddisruptionbudget.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := bytes.Replace(text, []byte("maxUnavailable"), []byte("maxUnavailabel"), 1)
+	if err := yaml.UnmarshalStrict(wrong, &policyv1.PodDisruptionBudget{}); err == nil {
+		t.Error("a misspelt field is accepted")
+	}
+	if err := yaml.UnmarshalStrict(text, &policyv1.PodDisruptionBudget{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What makes no sense is refused by the chart, with the reason.
+func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
+	for says, values := range map[string]map[string]any{
+		"assign is leases or static": {"assign": "both"},
+		"needs assign: leases":       {"assign": "static", "keda": map[string]any{"enabled": true}},
+	} {
+		if _, err := renderChart(values); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v: %v", values, err)
+		}
+	}
+}
