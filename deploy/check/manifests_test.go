@@ -147,7 +147,9 @@ func TestChartAndKustomizationRunTheSame(t *testing.T) {
 			t.Errorf("the configurations of %s and %s differ", pair[0], pair[1])
 		}
 	}
-	scaled := func(name string) keda.ScaledObjectSpec { return ways[name].objects["ScaledObject"].(*keda.ScaledObject).Spec }
+	scaled := func(name string) keda.ScaledObjectSpec {
+		return ways[name].objects["ScaledObject"].(*keda.ScaledObject).Spec
+	}
 	if !reflect.DeepEqual(scaled("kustomize keda"), scaled("helm keda")) {
 		t.Errorf("the ScaledObjects differ:\n%+v\n%+v", scaled("kustomize keda"), scaled("helm keda"))
 	}

@@ -19,15 +19,13 @@ import (
 
 // place has servers with the users of deploy/nats and deploy/redis, and with no others that a worker could be.
 type place struct {
-	t           *testing.T
 	nats, redis string // ports
 	js          jetstream.JetStream
-	jsConn      *nats.Conn
 }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
-	p := &place{t: t, nats: freePort(t), redis: freePort(t)}
+	p := &place{nats: freePort(t), redis: freePort(t)}
 	dir := t.TempDir()
 	permissions, err := os.ReadFile("../nats/permissions.conf")
 	if err != nil {
@@ -142,17 +140,23 @@ func TestPodsRunAsRendered(t *testing.T) {
 					Partition    int
 				}
 			}
-			_, body := get(t, first.base+"/api/v1/status")
-			if err := json.Unmarshal([]byte(body), &status); err != nil {
-				t.Fatalf("%v: %s", err, body)
-			}
+			var body string
 			owners := map[string]int{}
-			for _, unit := range status.Units {
-				owners[unit.Owner]++
-				if unit.State != "live" {
-					t.Errorf("partition %d is %s", unit.Partition, unit.State)
+			await(t, "all units to be live", func() bool { // others' as they last reported them
+				_, body = get(t, first.base+"/api/v1/status")
+				if err := json.Unmarshal([]byte(body), &status); err != nil {
+					t.Fatalf("%v: %s", err, body)
 				}
-			}
+				clear(owners)
+				live := 0
+				for _, unit := range status.Units {
+					owners[unit.Owner]++
+					if unit.State == "live" {
+						live++
+					}
+				}
+				return live == 4
+			})
 			if len(status.Units) != 4 || !m.static() && len(owners) != len(pods) {
 				t.Errorf("%d units, of %d owners; want 4 of %d: %s", len(status.Units), len(owners), len(pods), body)
 			}
@@ -181,9 +185,6 @@ func TestPodsRunAsRendered(t *testing.T) {
 				if err := one.stop(grace); err != nil {
 					t.Errorf("SIGTERM: %v", err)
 				}
-			}
-			if !m.static() {
-				return
 			}
 			t.Logf("%d pods ran %d units of %d owners; %d metrics asked for are exported", len(pods), len(status.Units), len(owners), len(asked))
 		})
