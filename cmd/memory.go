@@ -36,11 +36,7 @@ func memoryFiles() []string {
 
 // ownMemory is how much memory a worker of this configuration should need, in bytes.
 func (l *loaded) ownMemory() int64 {
-	feeds := map[string]bool{}
-	for _, u := range l.units {
-		feeds[u.stream+"/"+strconv.Itoa(u.Partition)] = true
-	}
-	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(len(feeds), 8))*feedMemory + restMemory
+	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(l.feeds(), 8))*feedMemory + restMemory
 }
 
 // tuneMemory sets the garbage collector by the memory that the process may have, or else by what it should need: own,

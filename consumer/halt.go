@@ -47,7 +47,7 @@ func (u *unit) halt(ctx context.Context, v *Verdict) (owner *snapshotstore.Mark)
 		case string(now.Raw) != string(mark.Raw):
 			return nil
 		case time.Since(judged) >= judgeAgain:
-			if judged = time.Now(); v.Reason == Unsuitable || u.putRight(ctx, v, mark) {
+			if judged = time.Now(); v.Reason == Unsuitable || v.Reason == Changed && mark.IsZero() || u.putRight(ctx, v, mark) {
 				return nil
 			}
 		}
