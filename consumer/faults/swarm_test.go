@@ -8,11 +8,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,18 +82,8 @@ func newSwarm(t *testing.T, ttl time.Duration) *swarm {
 	s := &swarm{t: t, rng: rand.New(rand.NewPCG(seed, 4)), nats: natstest.StartProcess(t), redis: redistest.Start(t),
 		ports: map[*life]string{}, history: newHistory(), began: time.Now()}
 	js := natstest.JetStream(t, s.nats.Connect())
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"},
-		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "events.*",
-			Destination: fmt.Sprintf("events.{{partition(%d,1)}}.{{wildcard(1)}}", swarmPartitions)}}); err != nil {
-		t.Fatal(err)
-	}
-	s.config = filepath.Join(t.TempDir(), "tailfold.yaml")
-	text := fmt.Sprintf("nats: {url: '%s'}\nstore: {redis: '%s'}\nassign: leases\nleases: {ttl: %v}\n"+
-		"streams:\n- {name: EVENTS, partitions: %d, partition_subjects: ['events.{partition}.>']}\n",
-		s.nats.URL(), s.redis.URL(), ttl, swarmPartitions)
-	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	createPartitioned(t, js, swarmPartitions)
+	s.config = configFor(t, s.nats.URL(), s.redis.URL(), swarmPartitions, fmt.Sprintf("assign: leases\nleases: {ttl: %v}\n", ttl))
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.work.Go(func() { s.watchMarks(ctx) })
@@ -119,38 +105,12 @@ func newSwarm(t *testing.T, ttl time.Duration) *swarm {
 func (s *swarm) start() *life {
 	s.t.Helper()
 	s.lives++
-	executable, err := os.Executable()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	port, err := freePort()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	l := &life{t: s.t, name: fmt.Sprintf("w%d", s.lives), output: &output{}, exited: make(chan struct{}),
-		cmd: exec.Command(executable, "run", "--config", s.config, "--listen", port, "--name", fmt.Sprintf("w%d", s.lives), "--log-format", "json")}
-	l.cmd.Env = append(os.Environ(), "TAILFOLD_FAULTS_COMMAND=1")
-	l.cmd.Stdout, l.cmd.Stderr = l.output, l.output
-	if err := l.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.work.Go(func() {
-		_ = l.cmd.Wait() // how it ended is seen by what it left behind
-		close(l.exited)
-	})
+	l, port := startProgram(s.t, fmt.Sprintf("w%d", s.lives), s.config)
 	s.all = append(s.all, l)
 	s.mu.Lock()
 	s.ports[l] = port
 	s.mu.Unlock()
 	return l
-}
-
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }
 
 // kill kills a worker, and notes which partitions it had.
