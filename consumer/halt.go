@@ -33,18 +33,18 @@ func (u *unit) halt(ctx context.Context, v *Verdict) (owner *snapshotstore.Mark)
 		if err != nil {
 			continue
 		}
-		switch claimed := now.Epoch > mark.Epoch && now.Writer != u.worker.config.Name; {
+		switch sight := haltedSees(u.worker.config.Name, mark, now); {
 		case !known:
 			mark, known = now, true
 			if v.Reason == Corrupt { // it can be read now
 				return nil
 			}
-		case claimed && now.Seq == mark.Seq && now.Fingerprint == mark.Fingerprint:
+		case sight == sightClaimed:
 			mark = now
 			u.owned(now)
-		case claimed:
+		case sight == sightOwned:
 			return &now
-		case string(now.Raw) != string(mark.Raw):
+		case sight == sightChanged:
 			return nil
 		case time.Since(judged) >= judgeAgain:
 			if judged = time.Now(); v.Reason == Unsuitable || u.putRight(ctx, v, mark) {
@@ -89,12 +89,12 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 		if err != nil {
 			continue
 		}
-		if string(now.Raw) != string(mark.Raw) {
+		switch standbySees(mark, now, time.Since(still)) {
+		case standingMoved:
 			mark, still = now, time.Now()
 			u.owned(mark)
 			continue
-		}
-		if time.Since(still) < standbyAfter {
+		case standingWaits:
 			continue
 		}
 		still = time.Now()
