@@ -65,7 +65,7 @@ func (a *App) run(l *loaded) error {
 	screen := newScreen(a.Stderr)
 	log := l.newLogger(screen)
 	defer log.Sync()
-	watchMemory := tuneMemory(a.Environ, memoryFiles(), l.ownMemory(), log)
+	tuned, ownLimit := tuneMemory(a.Environ, memoryFiles(), l.ownMemory(), log)
 	for _, warning := range l.Warnings {
 		log.Warn(warning)
 	}
@@ -133,9 +133,9 @@ func (a *App) run(l *loaded) error {
 		(&watcher{status: worker.Status, screen: screen, log: log}).run(beside)
 		return nil
 	})
-	if watchMemory {
+	if tuned {
 		group.Go(func() error {
-			watchLimit(beside, l.ownMemory())
+			watchMemory(beside, l.ownMemory(), ownLimit)
 			return nil
 		})
 	}

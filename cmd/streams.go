@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,13 +18,30 @@ import (
 // streams makes the logs of a configuration, over one connection to NATS.
 type streams struct {
 	config *Config
+	pull   int // bytes that a feed asks for at a time: less where there are many
 
 	mu     sync.Mutex
 	worker string
 	conn   *nats.Conn
 }
 
-func (l *loaded) newStreams() *streams { return &streams{config: l.Config} }
+func (l *loaded) newStreams() *streams {
+	return &streams{config: l.Config, pull: min(mostPull, pullMemory/(2*max(1, l.feeds())))}
+}
+
+const (
+	mostPull   = 4 << 20
+	pullMemory = 256 << 20 // asked for by all feeds together, two pulls each
+)
+
+// feeds is how many partitions of streams the projections read.
+func (l *loaded) feeds() int {
+	feeds := map[string]bool{}
+	for _, u := range l.units {
+		feeds[u.stream+"/"+strconv.Itoa(u.Partition)] = true
+	}
+	return len(feeds)
+}
 
 // connect begins to connect. NATS may be away: the connection is tried for until it is closed. The first attempt may take
 // some seconds, where a host does not answer at all; ctx ends the wait for it.
@@ -89,7 +107,7 @@ func (s *streams) log(stream consumer.Stream, partition int) (consumer.Log, erro
 func (s *streams) natsLog(stream string) (*natslog.Log, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return natslog.New(natslog.Config{Conn: s.conn, Stream: stream, Worker: s.worker,
+	return natslog.New(natslog.Config{Conn: s.conn, Stream: stream, Worker: s.worker, PullBytes: s.pull,
 		Domain: s.config.nats.Domain, APIPrefix: s.config.nats.APIPrefix})
 }
 

@@ -1,7 +1,10 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,22 +38,54 @@ func (c *crew) keep(wanted map[snapshotstore.Unit]bool) (changed bool) {
 			stop()
 		}
 	}
-	for id := range wanted {
+	stages, started := map[*feeds]bool{}, 0
+	for _, id := range c.inOrder(wanted) {
 		u := c.units[id]
 		if u == nil || c.on[id] != nil {
 			continue
 		}
+		if !stages[u.feeds] {
+			stages[u.feeds] = true
+			started++
+		}
+		delay := time.Duration((started-1)/atATime) * stage
 		ctx, stop := context.WithCancel(c.ctx)
 		c.on[id] = stop
 		changed = true
 		u.takenOn(time.Now())
+		u.worker.folding.Add(1)
 		c.wg.Go(func() {
-			u.run(ctx)
+			if delay == 0 || sleep(ctx, delay) == nil {
+				u.run(ctx)
+			}
+			u.worker.folding.Add(-1)
 			c.leave(u)
 			c.ended <- id
 		})
 	}
 	return changed
+}
+
+// Feeds are begun a few at a time: those of a worker that begins with hundreds would all wait for each other. No feed waits
+// for another one to get anywhere.
+const (
+	atATime = 4
+	stage   = 10 * time.Millisecond
+)
+
+// inOrder are units with those of one feed together.
+func (c *crew) inOrder(wanted map[snapshotstore.Unit]bool) []snapshotstore.Unit {
+	units := slices.Collect(maps.Keys(wanted))
+	slices.SortFunc(units, func(a, b snapshotstore.Unit) int {
+		stream := func(id snapshotstore.Unit) string {
+			if u := c.units[id]; u != nil {
+				return u.stream.Name
+			}
+			return ""
+		}
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(stream(a), stream(b)), cmp.Compare(a.Projection, b.Projection), cmp.Compare(a.Version, b.Version))
+	})
+	return units
 }
 
 // took takes note of the end of a unit.

@@ -33,21 +33,21 @@ func (u *unit) halt(ctx context.Context, v *Verdict) (owner *snapshotstore.Mark)
 		if err != nil {
 			continue
 		}
-		switch claimed := now.Epoch > mark.Epoch && now.Writer != u.worker.config.Name; {
+		switch sight := haltedSees(u.worker.config.Name, mark, now); {
 		case !known:
 			mark, known = now, true
 			if v.Reason == Corrupt { // it can be read now
 				return nil
 			}
-		case claimed && now.Seq == mark.Seq && now.Fingerprint == mark.Fingerprint:
+		case sight == sightClaimed:
 			mark = now
 			u.owned(now)
-		case claimed:
+		case sight == sightOwned:
 			return &now
-		case string(now.Raw) != string(mark.Raw):
+		case sight == sightChanged:
 			return nil
 		case time.Since(judged) >= judgeAgain:
-			if judged = time.Now(); v.Reason == Unsuitable || u.putRight(ctx, v, mark) {
+			if judged = time.Now(); v.Reason == Unsuitable || v.Reason == Changed && mark.IsZero() || u.putRight(ctx, v, mark) {
 				return nil
 			}
 		}
@@ -96,20 +96,15 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 		if err != nil {
 			continue
 		}
-		if string(now.Raw) != string(mark.Raw) {
+		presence := u.worker.presence(mark.Writer, u.id)
+		switch standbySees(mark, now, time.Since(still), presence, u.worker.config.LeaseTTL) {
+		case standingMoved:
 			mark, still, idle = now, time.Now(), false
 			u.owned(mark)
 			continue
-		}
-		presence := u.worker.presence(mark.Writer, u.id)
-		patience := standbyAfter
-		if presence == away {
-			patience = min(patience, u.worker.config.LeaseTTL)
-		}
-		if presence != gaveUp {
-			if time.Since(still) < patience {
-				continue
-			}
+		case standingWaits:
+			continue
+		case standingStill:
 			if !idle {
 				if idle, _ = u.unread(ctx, mark.Seq); !idle {
 					still = time.Now()

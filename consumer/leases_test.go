@@ -308,6 +308,62 @@ func TestOldAndNewBinariesRunOnlyWhatTheyKnow(t *testing.T) {
 	})
 }
 
+// Another number of partitions is another definition: nothing is folded under the same version, not even where there is no
+// snapshot yet.
+func TestAnotherNumberOfPartitionsIsChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTown(t)
+		sums := sumsByKey(nil)
+		for i := range 100 {
+			h.deed(i%partitions, i)
+		}
+		a := h.join(sums)
+		settle(2 * time.Second)
+		a.stop()
+		for _, n := range []int{4, 16, 1} {
+			h.stream.Partitions = n
+			b := h.join(sums)
+			settle(5 * time.Second)
+			rows := b.Status()
+			if len(rows) != n {
+				t.Errorf("%d partitions: %d units", n, len(rows))
+			}
+			for _, row := range rows {
+				if row.State != consumer.Halted || row.Verdict != string(consumer.Changed) {
+					t.Errorf("of %d partitions, partition %d is %s %s", n, row.Partition, row.State, row.Verdict)
+				}
+			}
+			for p := partitions; p < n; p++ {
+				if mark, err := h.store.Head(t.Context(), snapshotstore.Unit{Projection: "sums", Version: 1, Partition: p}); err != nil || !mark.IsZero() {
+					t.Errorf("partition %d of %d was folded: %+v, %v", p, n, mark, err)
+				}
+			}
+			b.stop()
+		}
+		h.stream.Partitions = partitions
+		again := h.join(sums)
+		settle(2 * time.Second)
+		h.mustBeEqual(sums)
+		again.stop()
+		// With the old snapshots dropped the new number is folded, without a restart.
+		h.stream.Partitions = 16
+		c := h.join(sums)
+		settle(2 * time.Second)
+		for p := range partitions {
+			if err := h.store.Drop(t.Context(), snapshotstore.Unit{Projection: "sums", Version: 1, Partition: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle(30 * time.Second)
+		h.mustBeEqual(sums)
+		for _, row := range c.Status() {
+			if row.State != consumer.Live {
+				t.Errorf("partition %d is %s: %s %s", row.Partition, row.State, row.Verdict, row.Detail)
+			}
+		}
+	})
+}
+
 // Random joins, kills, stops, and memberships that are lost and come back, under load.
 func TestRandomMembership(t *testing.T) {
 	seed := *seedFlag

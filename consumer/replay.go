@@ -309,5 +309,5 @@ func (m ReadModel) poisoned(s *Snapshot, event projections.Event, err error) err
 }
 
 func (m ReadModel) definition() string {
-	return m.Projection.Definition().Text(m.Partition, max(1, m.Stream.Partitions))
+	return m.Stream.definition(m.Projection.Definition(), m.Partition)
 }

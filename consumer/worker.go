@@ -33,6 +33,8 @@ type Worker struct {
 	bar       chan struct{} // held by the unit that folds an event at which workers may have died
 
 	meters  *meterVecs
+	ring    int           // bytes that a feed may hold for its units
+	folding atomic.Int64  // units that run
 	changed chan struct{} // has a token when a unit's state has changed since it was announced
 
 	roll  atomic.Pointer[roll]   // the other workers, by leases; nil while none are known
@@ -58,6 +60,7 @@ func New(config Config) (*Worker, error) {
 	}
 	w.meters = meters
 	streams := map[string][]*feeds{}
+	w.ring = config.ring()
 	for _, p := range config.Registry.All() {
 		d := p.Definition()
 		stream := config.stream(d.Stream)
@@ -97,6 +100,19 @@ func (s Stream) Subjects(partition int) []string {
 	return subjects
 }
 
+// definition is the canonical text of a projection's definition on one partition. Of a partitioned stream the subjects
+// that tell the partition are part of it.
+func (s Stream) definition(d projections.Definition, partition int) string {
+	if own := s.Subjects(partition); len(own) > 0 {
+		narrowed, ok := projections.NarrowSubjects(d.Subjects, own)
+		if !ok { // there is no event that it wants
+			narrowed = append(slices.Clone(d.Subjects), own...)
+		}
+		d.Subjects = narrowed
+	}
+	return d.Text(partition, max(1, s.Partitions))
+}
+
 func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 	all := make([]*feeds, stream.Partitions)
 	for partition := range all {
@@ -104,7 +120,7 @@ func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all[partition] = &feeds{log: log, base: stream.Subjects(partition), wg: &w.wg}
+		all[partition] = &feeds{log: log, ring: w.ring, base: stream.Subjects(partition), wg: &w.wg}
 	}
 	return all, nil
 }
@@ -113,7 +129,7 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 	u := &unit{
 		id:         snapshotstore.Unit{Projection: d.Name, Version: d.Version, Partition: partition},
 		projection: p, definition: d, stream: stream, feeds: f, worker: w,
-		text:     d.Text(partition, stream.Partitions),
+		text:     stream.definition(d, partition),
 		meters:   m.of(d.Name, d.Version, partition),
 		squeeze:  make(chan struct{}, 1),
 		portion:  firstPortion,
@@ -222,12 +238,39 @@ func (w *Worker) announce(ctx context.Context) {
 	}
 }
 
-// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head.
+// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head. What all
+// units that are not near it may keep uncommitted together is bounded, however many there are.
 func (w *Worker) bounds() CheckpointBounds {
-	if w.near.Load() > 0 {
+	near := w.near.Load()
+	if near > 0 {
 		return CheckpointBounds{Every: w.config.Checkpoint.Every, MaxPause: w.config.Checkpoint.MaxPause, MaxBytes: w.config.Checkpoint.MaxBytes}
 	}
-	return w.config.Checkpoint.Replay
+	bounds := w.config.Checkpoint.Replay
+	if units := int(w.folding.Load()); units > 1 {
+		bounds.MaxBytes = min(bounds.MaxBytes, max(replayBytes/units, leastBytes))
+	}
+	return bounds
+}
+
+const (
+	replayBytes = 256 << 20 // uncommitted, of all units of a worker that replay together, about
+	leastBytes  = 128 << 10 // of one
+	feedBytes   = 256 << 20 // read and not yet folded, of all feeds of a worker
+	leastRing   = 1 << 20   // of one
+)
+
+// ring is how many bytes one of a worker's feeds may hold for its units.
+func (c Config) ring() int {
+	feeds := map[string]int{}
+	for _, p := range c.Registry.All() {
+		name := p.Definition().Stream
+		feeds[name] = c.stream(name).Partitions
+	}
+	n := 0
+	for _, partitions := range feeds {
+		n += partitions
+	}
+	return min(ringBytes, max(feedBytes/max(1, n), leastRing))
 }
 
 // Status tells of each unit that this worker runs or stands by for, by projection, version and partition. Units of its

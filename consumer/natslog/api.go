@@ -217,7 +217,8 @@ func ask(ctx context.Context, conn *nats.Conn, subject string, payload []byte) (
 // askWith does the same with a header.
 func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, error) {
 	inbox, subject := conn.NewInbox(), msg.Subject
-	sub, err := conn.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, 1) // SubscribeSync would reserve half a megabyte for 65,536 of them
+	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
@@ -232,11 +233,18 @@ func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, er
 	if refused := refusal(conn, old, subject); refused != nil {
 		return nil, refused
 	}
-	answer, err := sub.NextMsgWithContext(ctx)
-	if err == nil && len(answer.Data) == 0 && answer.Header.Get("Status") == "503" {
-		return nil, nats.ErrNoResponders
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case answer, ok := <-answers:
+		switch {
+		case !ok:
+			return nil, nats.ErrConnectionClosed
+		case len(answer.Data) == 0 && answer.Header.Get("Status") == "503":
+			return nil, nats.ErrNoResponders
+		}
+		return answer, nil
 	}
-	return answer, err
 }
 
 // refusal is a permission violation that came after old and is about subject or about an inbox.
