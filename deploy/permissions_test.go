@@ -299,11 +299,7 @@ func TestEachMissingRightOfRedisIsNamed(t *testing.T) {
 					strings.Contains(said, "can't run this command or subcommand") && strings.Contains(said, " "+right+" ")
 				return refused || right[0] == '~' && strings.Contains(said, "access one of the keys") && strings.Contains(said, right)
 			}
-			x := newTrial(t, "tailfold-static", "", right)
-			x.done(right, named, right == "+info")
-			if right == "+info" && !strings.Contains(x.said.String(), "+info") {
-				t.Errorf("nothing warns that Redis' settings can't be seen:\n%s", x.said.String())
-			}
+			newTrial(t, "tailfold-static", "", right).done(right, named, false)
 		})
 	}
 	if tried < 15 {
@@ -347,7 +343,7 @@ func TestAReaderReadsAndCannotWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	model, err := read.New(reader, read.Options{Projection: "customer-totals"})
+	model, err := read.New(reader, read.Options{Projection: "customer-totals", Partitions: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
