@@ -252,6 +252,14 @@ func (w *Worker) bounds() CheckpointBounds {
 	return bounds
 }
 
+// crowd is how many units replay together; 0 while one is near the head, which has the store to itself then.
+func (w *Worker) crowd() int {
+	if w.near.Load() > 0 {
+		return 0
+	}
+	return int(w.folding.Load())
+}
+
 const (
 	replayBytes = 256 << 20 // uncommitted, of all units of a worker that replay together, about
 	leastBytes  = 128 << 10 // of one
