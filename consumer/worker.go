@@ -209,6 +209,9 @@ func (w *Worker) announce(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		w.ticked.Store(time.Now().UnixNano())
+		for _, u := range w.units {
+			u.stillNear()
+		}
 		if w.cache.over() {
 			for _, u := range w.units {
 				token(u.squeeze)
