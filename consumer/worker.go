@@ -179,6 +179,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.ticked.Store(time.Now().UnixNano())
 	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
+	announcer.Go(func() { w.lookout(inner) })
 	if w.config.Membership != nil {
 		w.byLeases(ctx, inner)
 	} else {
