@@ -180,3 +180,48 @@ func TestTheChartRefusesWhatMakesNoSense(t *testing.T) {
 		}
 	}
 }
+
+// The overlay that docs/kubernetes.md shows works on each of the bases, with the reader's own configuration and image.
+func TestTheOverlayOfThePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs/kubernetes.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```text\napiVersion: kustomize")
+	overlay, _, ok := strings.Cut("apiVersion: kustomize"+rest, "```")
+	const remote = "github.com/tailfold/tailfold/deploy/kustomize/base?ref=main"
+	if !ok || !strings.Contains(overlay, remote) {
+		t.Fatalf("the page has no overlay on %s", remote)
+	}
+	for _, base := range []string{"base", "static", "keda"} {
+		disk, dir := filesys.MakeFsOnDisk(), t.TempDir()
+		absolute, err := filepath.Abs(filepath.Join("../kustomize", base))
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, err := filepath.Rel(dir, absolute) // kustomize takes no absolute path
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range map[string]string{"kustomization.yaml": strings.Replace(overlay, remote, local, 1), "tailfold.yaml": "nats: {}\n"} {
+			if err := disk.WriteFile(filepath.Join(dir, name), []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rendered, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, dir)
+		if err != nil {
+			t.Fatalf("on %s: %v", base, err)
+		}
+		text, err := rendered.AsYaml()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := decode(t, "the overlay on "+base, string(text))
+		config := m.objects["ConfigMap"].(*corev1.ConfigMap)
+		_, _, template := m.workers(t)
+		if config.Data["tailfold.yaml"] != "nats: {}\n" || template.Spec.Volumes[0].ConfigMap.Name != config.Name ||
+			template.Spec.Containers[0].Image != "registry.example/tailfold:v1" {
+			t.Errorf("on %s: %v, %v, %s", base, config.Data, template.Spec.Volumes[0].ConfigMap, template.Spec.Containers[0].Image)
+		}
+	}
+}
