@@ -142,6 +142,7 @@ func firstSet(c *Config, paths ...string) string {
 }
 
 func (d *decoder) checkHTTP() {
+	d.checkHTTPAccess()
 	listen := d.config.HTTP.Listen
 	if listen == "off" {
 		return

@@ -60,7 +60,7 @@ func newAPI(store snapshotstore.Store, worker *fakeWorker) *api {
 	units := []unit{{snapshotstore.Unit{Projection: "single", Version: 3}, "ORDERS"},
 		{totalsUnit, "ORDERS"}, {snapshotstore.Unit{Projection: "totals", Version: 1, Partition: 1}, "ORDERS"}}
 	bounds := func(context.Context, string) (consumer.Bounds, error) { return consumer.Bounds{Last: 20}, nil }
-	return &api{worker: worker, metrics: prometheus.NewRegistry(), log: zap.NewNop(), redact: withoutSecret,
+	return &api{worker: worker, metrics: prometheus.NewRegistry(), log: zap.NewNop(), redact: withoutSecret, gate: newGate(""),
 		store:  "memory",
 		values: &values{store, units}, status: &statusReader{store: store, units: units, bounds: bounds}}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -74,6 +73,7 @@ func (a *App) run(l *loaded) error {
 	}
 	if listener != nil {
 		defer listener.Close()
+		listener.certificate.tell(log)
 	}
 	store, err := l.openStore()
 	if err != nil {
@@ -114,8 +114,8 @@ func (a *App) run(l *loaded) error {
 	var group errgroup.Group
 	if listener != nil {
 		api := &api{worker: worker, metrics: metrics, log: log, redact: l.redactor(), store: l.storeName(),
-			mayDrop: l.Store.File != "",
-			values:  &values{store, l.units},
+			mayDrop: l.Store.File != "", gate: newGate(l.HTTP.Token),
+			values: &values{store, l.units},
 			status: &statusReader{store: store, units: l.units, bounds: streams.bounds, own: func() consumer.Report {
 				return consumer.Report{Worker: config.Name, Version: a.Version, Units: worker.Status()}
 			}}}
@@ -154,7 +154,7 @@ func (a *App) run(l *loaded) error {
 }
 
 // startFields are what an operator wants to know of a worker that starts.
-func (l *loaded) startFields(version, name string, listener net.Listener) []zap.Field {
+func (l *loaded) startFields(version, name string, listener *listening) []zap.Field {
 	var names, streams []string
 	for _, u := range l.units {
 		if text := fmt.Sprintf("%s/v%d", u.Projection, u.Version); u.Partition == 0 {
@@ -165,6 +165,9 @@ func (l *loaded) startFields(version, name string, listener net.Listener) []zap.
 	address := "off"
 	if listener != nil {
 		address = listener.Addr().String()
+		if listener.certificate != nil {
+			address = "https://" + address
+		}
 	}
 	file := l.File
 	if file == "" {

@@ -111,6 +111,7 @@ func (l *loaded) workerConfig() consumer.Config {
 				MaxBytes: int(l.Checkpoint.Replay.MaxBytes)},
 		},
 		StepTimeout: l.StepTimeout, Cache: int(l.Cache.MaxBytes), MaxKey: int(l.Limits.MaxKey), MaxValue: int(l.Limits.MaxValue),
+		Payloads: l.Log.Payloads,
 	}
 	if config.Cache == 0 {
 		config.Cache = -1 // the engine's word for keeping nothing
