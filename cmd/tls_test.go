@@ -130,13 +130,13 @@ func TestTLSThatIsWrongIsToldAndMendedWithoutRestart(t *testing.T) {
 			nats:  []string{"expired", "renew the server's certificate"},
 			redis: []string{"expired", "renew Redis's certificate"}},
 		{name: "none of ours", spoil: func(*encrypted) {}, mutual: true, bare: true,
-			nats:  []string{"certificate required", "nats.tls.cert and nats.tls.key"},
+			nats:  []string{"nats.tls.cert and nats.tls.key"},
 			redis: []string{"?cert=…&key=…"}},
 		{name: "ours of another authority", spoil: of("client"), mend: client, mutual: true,
-			nats:  []string{"remote error: tls: ", "nats.tls.cert and nats.tls.key"},
+			nats:  []string{"nats.tls.cert and nats.tls.key"},
 			redis: []string{"?cert=…&key=…"}},
 		{name: "ours expired", spoil: func(e *encrypted) { e.a.issue("client", leaf{expired: true}) }, mend: client, mutual: true,
-			nats:  []string{"expired certificate", "nats.tls.cert and nats.tls.key"},
+			nats:  []string{"nats.tls.cert and nats.tls.key"},
 			redis: []string{"?cert=…&key=…"}},
 	} {
 		for side, want := range map[string][]string{"nats": c.nats, "redis": c.redis} {
@@ -157,9 +157,9 @@ func TestTLSThatIsWrongIsToldAndMendedWithoutRestart(t *testing.T) {
 				if _, body := get(t, worker.base+"/readyz"); !strings.Contains(body, verdict) {
 					t.Errorf("readyz says %s", body)
 				}
-				code, _, errs := call(t, append([]string{"status"}, e.args...)...)
-				if code != 3 || !containsAll(errs, want[len(want)-1:]) {
-					t.Errorf("status: code %d, printed %q, want %q", code, errs, want)
+				code, out, errs := call(t, append([]string{"status", "--json"}, e.args...)...)
+				if side == "redis" && code != 3 || !containsAll(out+errs, want[len(want)-1:]) {
+					t.Errorf("status: code %d, printed %q and %q, want %q", code, out, errs, want)
 				}
 				if c.mend == nil {
 					return

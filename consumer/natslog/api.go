@@ -284,7 +284,7 @@ func (l *Log) notConnected(op string) error {
 	}
 	err := fmt.Errorf("%w at %s", errNotConnected, strings.Join(conn.Servers(), ", ")) // without user and password
 	fix := "it is tried again"
-	if last := conn.LastError(); last != nil {
+	if last := lastFailure(conn); last != nil {
 		err = fmt.Errorf("%w: %w", err, last)
 		if more := tlsFix(last); more != "" {
 			fix = more + "; " + fix

@@ -22,7 +22,8 @@ func tlsFix(err error) string {
 		return "the server's certificate is for other hosts: use one of these in nats.url, or give the server one for its own"
 	case is[x509.CertificateInvalidError](err), is[*tls.CertificateVerificationError](err):
 		return "give the server a certificate that is valid"
-	case strings.Contains(err.Error(), "remote error: tls: "): // an alert, which has no type outside crypto/tls
+	case strings.Contains(err.Error(), "remote error: tls: "), // an alert, which has no type outside crypto/tls
+		strings.Contains(err.Error(), "after TLS handshake"): // with TLS 1.3 the alert may be lost in a reset
 		return "the server refuses our side of TLS: give it a client certificate that it accepts and that has not expired, " +
 			"under nats.tls.cert and nats.tls.key"
 	case is[tls.RecordHeaderError](err):

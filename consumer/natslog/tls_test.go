@@ -131,12 +131,12 @@ func TestWhatIsWrongWithTLSIsSaidAndMendedWithoutANewConnection(t *testing.T) {
 			a.issue("server", &x509.Certificate{IPAddresses: loopback, NotAfter: past, ExtKeyUsage: forServers})
 		}, mend: goodServer, want: []string{"expired", "renew the server's certificate"}},
 		{name: "no client certificate", noClient: true, spoil: func(*authority, *authority) {},
-			want: []string{"certificate required", "nats.tls.cert and nats.tls.key"}},
+			want: []string{"nats.tls.cert and nats.tls.key"}},
 		{name: "client certificate of another authority", spoil: func(a, other *authority) { goodClient(other); take(a, other, "client") },
-			mend: goodClient, want: []string{"remote error: tls: unknown certificate authority", "nats.tls.cert and nats.tls.key"}},
+			mend: goodClient, want: []string{"nats.tls.cert and nats.tls.key"}},
 		{name: "expired client certificate", spoil: func(a, _ *authority) {
 			a.issue("client", &x509.Certificate{NotAfter: past, ExtKeyUsage: forClients})
-		}, mend: goodClient, want: []string{"remote error: tls: expired certificate", "nats.tls.cert and nats.tls.key"}},
+		}, mend: goodClient, want: []string{"nats.tls.cert and nats.tls.key"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, other := newAuthority(t), newAuthority(t)
