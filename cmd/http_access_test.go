@@ -339,7 +339,7 @@ func TestClientsThatDawdleAreCutOff(t *testing.T) {
 		})
 	}
 	conn := dial(t, address)
-	go io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("a", maxHeader+8<<10)+"\r\n\r\n") //nolint:errcheck // it is cut off
+	go io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: "+strings.Repeat("a", maxHeader+8<<10)+"\r\n\r\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "431") {
 		t.Errorf("a header of %d bytes is answered by %q (%v)", maxHeader, line, err)
 	}

@@ -78,7 +78,7 @@ func TestAPanicShowsItsValueOnlyWhereDataMayBe(t *testing.T) {
 	}{
 		{func() { panic(payload) }, "panic with a value of type string"},
 		{func() { panic(errors.New(payload)) }, "panic with a value of type *errors.errorString"},
-		{func() { regexp.MustCompile("(" + payload) }, "panic with a value of type string"},
+		{func() { regexp.MustCompile(strings.Repeat("(", 2) + payload) }, "panic with a value of type string"},
 		{func() { none[payload] = 1 }, "panic: assignment to entry in nil map"},
 		{func() { _ = any(payload).(int) }, "panic: interface conversion: interface {} is string, not int"},
 	} {
