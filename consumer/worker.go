@@ -179,6 +179,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.ticked.Store(time.Now().UnixNano())
 	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
+	announcer.Go(func() { w.lookout(inner) })
 	if w.config.Membership != nil {
 		w.byLeases(ctx, inner)
 	} else {
@@ -209,6 +210,9 @@ func (w *Worker) announce(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		w.ticked.Store(time.Now().UnixNano())
+		for _, u := range w.units {
+			u.stillNear()
+		}
 		if w.cache.over() {
 			for _, u := range w.units {
 				token(u.squeeze)
