@@ -53,11 +53,7 @@ func (r *runner) commit(sending context.Context) *outcome {
 			return r.unencodable(err)
 		}
 	}
-	to := r.held
-	to.Seq, to.Created, to.Witnesses = r.seq, r.created, witnessesWith(r.held.Witnesses, r.last)
-	if to.Seq > r.held.Seq {
-		to.Tries, to.Attempt = 0, 0
-	}
+	to := checkpointOf(r.held, position{seq: r.seq, created: r.created}, r.last)
 	c := snapshotstore.Checkpoint{From: r.held, To: to, Delete: changes.Delete, Skipped: r.skipped,
 		Put: make([]snapshotstore.Entry, 0, len(changes.Put))}
 	for _, e := range changes.Put {
@@ -148,9 +144,7 @@ func (r *runner) settle(err error) *outcome {
 	if r.fold != nil {
 		r.fold.Acked()
 	}
-	if r.last.Seq == r.held.Seq && len(r.held.Witnesses) > 0 && r.held.Witnesses[0].Seq == r.last.Seq {
-		r.last = r.held.Witnesses[0] // with its hash
-	}
+	r.last = afterSettled(r.last, r.held)
 	r.pace.ended(now, f.held, f.keys)
 	r.u.settled(r.held, f, now)
 	return nil
@@ -200,15 +194,7 @@ func (r *runner) noteAttempt(ctx, sending context.Context, seq uint64, alone boo
 	case r.u.worker.bar <- struct{}{}:
 		r.atBar.Store(true)
 	}
-	to := r.held
-	to.Attempt, to.Tries = seq, 0
-	switch {
-	case alone && seq == r.diedAt:
-		to.Tries = 2 // what claim finds if this owner dies, too
-	case alone:
-		to.Tries = 1
-	}
-	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: to})
+	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: attemptOf(r.held, seq, alone, r.diedAt)})
 	return r.commitNow(ctx, sending)
 }
 
@@ -221,12 +207,10 @@ func (r *runner) leaveBar() {
 
 // clearAttempt takes the word back where the worker lives: the event failed in a way that has a verdict of its own.
 func (r *runner) clearAttempt(ctx, sending context.Context) {
-	if r.flight != nil || r.held.Attempt <= r.held.Seq {
+	if r.flight != nil || !attempted(r.held) {
 		return
 	}
-	to := r.held
-	to.Tries, to.Attempt = 0, 0
-	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: to})
+	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: withoutAttempt(r.held)})
 	select {
 	case <-ctx.Done():
 	case err := <-r.flight.done:
@@ -238,12 +222,11 @@ func (r *runner) clearAttempt(ctx, sending context.Context) {
 // had it are refused.
 func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds) *outcome {
 	u := r.u
-	attempted := mark.Attempt > mark.Seq
-	if attempted && mark.Tries == 1 {
-		r.diedAt = mark.Attempt
+	diedAt, two := deaths(mark)
+	if diedAt > 0 {
+		r.diedAt = diedAt
 	}
-	// One death may be anybody's doing: a kill, or another unit's event. Two in a row at one event are its own.
-	if attempted && mark.Tries > 1 && !r.skips[mark.Attempt] {
+	if two && !r.skips[mark.Attempt] {
 		err := errors.New("two workers, one after the other, died while they folded it alone")
 		v := u.poison(err, mark.Attempt, "")
 		if u.definition.OnPoison != projections.Skip {
@@ -251,18 +234,7 @@ func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds)
 		}
 		r.skip(snapshotstore.Skipped{Seq: mark.Attempt, Cause: err.Error(), At: time.Now().UTC()})
 	}
-	to := mark
-	to.Epoch = max(mark.Epoch, u.highest) + 1
-	if to.Tries++; attempted {
-		to.Tries = 0 // until an event is noted again, those up to Attempt are suspected together
-	}
-	to.Stream, to.Created, to.Fingerprint = log.Stream, log.Created, u.fingerprint
-	if to.Seq == 0 {
-		to.Since = max(1, log.First)
-		if log.Last < log.First { // empty: the first to come
-			to.Since = log.Last + 1
-		}
-	}
+	to := claimOf(mark, u.highest, log, u.fingerprint)
 	c := snapshotstore.Checkpoint{From: mark, To: to, Skipped: r.skipped}
 	r.skipped = nil
 	if mark.IsZero() {
@@ -273,13 +245,11 @@ func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds)
 	err := <-r.flight.done // ends with ctx
 	if conflict, ok := errors.AsType[*snapshotstore.ConflictError](err); ok {
 		r.flight = nil
-		if conflict.Held.Epoch > mark.Epoch && conflict.Held.Writer != u.worker.config.Name {
-			u.highest = max(u.highest, conflict.Held.Epoch)
+		what, highest := afterRefusedClaim(u.worker.config.Name, mark, to, conflict.Held, u.highest)
+		switch u.highest = highest; what {
+		case responseStandBy:
 			return &outcome{standby: &conflict.Held}
-		}
-		if conflict.Held.Epoch == mark.Epoch && conflict.Held.Created.Equal(to.Created) && conflict.Held.Fingerprint == to.Fingerprint {
-			// Its owner moved on between our look and our claim, and will do so again: claim what it left. The log is judged
-			// once more before the first event is folded.
+		case responseClaimAgain:
 			if out := r.loadSkips(ctx, conflict.Held); out != nil {
 				return out
 			}
@@ -333,10 +303,8 @@ func (r *runner) finish(ctx, sending context.Context) *outcome {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.u.worker.config.Grace)
 	defer cancel()
 	out := r.commitNow(grace, sending)
-	if out == nil && (r.held.Tries > 0 || r.held.Attempt > r.held.Seq) { // who stops in good order has not died at the next event
-		to := r.held
-		to.Tries, to.Attempt = 0, 0
-		r.send(sending, snapshotstore.Checkpoint{From: r.held, To: to})
+	if out == nil && (r.held.Tries > 0 || attempted(r.held)) { // who stops in good order has not died at the next event
+		r.send(sending, snapshotstore.Checkpoint{From: r.held, To: withoutAttempt(r.held)})
 		out = r.commitNow(grace, sending)
 	}
 	if out != nil {

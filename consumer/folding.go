@@ -154,7 +154,7 @@ func (r *runner) load(ctx context.Context, keys []string, lo, hi uint64, alone b
 		return err
 	}
 	// Values that belong to another mark are another prefix's: an owner ahead of us, or a store that went back.
-	if raw := string(got.mark.Raw); raw != string(r.held.Raw) && !r.flight.is(raw) {
+	if !sameMark(r.held, got.mark) && !r.flight.is(string(got.mark.Raw)) {
 		return &snapshotstore.ConflictError{Unit: r.u.id, Held: got.mark}
 	}
 	return r.guard(lo, hi, alone, func() error {

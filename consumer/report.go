@@ -28,6 +28,33 @@ func (u *unit) row(now time.Time) UnitStatus {
 	return row
 }
 
+// takenOn notes that the worker begins to run the unit.
+func (u *unit) takenOn(now time.Time) {
+	u.mu.Lock()
+	u.meters.begin()
+	u.startedAt, u.committed, u.verdict, u.behind = now, time.Time{}, nil, false
+	u.status = UnitStatus{Projection: u.id.Projection, Version: u.id.Version, Partition: u.id.Partition, Stream: u.stream.Name,
+		State: Starting, CheckpointAgeMS: -1, Owner: u.worker.config.Name, Standbys: []string{},
+		Folded: u.status.Folded, Skipped: u.status.Skipped, StartedUnixMS: now.UnixMilli()}
+	u.mu.Unlock()
+	u.meters.state(Starting, nil)
+	token(u.worker.changed)
+}
+
+// stays leaves what the unit was last doing to be looked at: the worker that nobody assigns anything has stopped with it.
+func (u *unit) stays() {}
+
+// givenUp notes that the worker does not run the unit any more.
+func (u *unit) givenUp() {
+	u.mu.Lock()
+	u.status.State, u.verdict = Unowned, nil
+	u.status.Verdict, u.status.Detail = "", ""
+	u.countNear()
+	u.meters.end()
+	u.mu.Unlock()
+	token(u.worker.changed)
+}
+
 // started notes where the unit goes on.
 func (u *unit) started(r *runner) {
 	u.mu.Lock()
@@ -53,10 +80,11 @@ func (u *unit) becameLive(r *runner) {
 }
 
 // recognised notes how the log was recognised.
-func (u *unit) recognised(proof Proof, head uint64) {
+func (u *unit) recognised(proof Proof, log Bounds) {
 	u.mu.Lock()
-	u.status.Proof, u.status.Head = string(proof), head
+	u.status.Proof, u.status.Head = string(proof), log.Last
 	u.mu.Unlock()
+	u.meters.first.Set(float64(log.First))
 }
 
 // sawMark notes what the store holds.
@@ -72,6 +100,15 @@ func (u *unit) sawHead(head uint64) {
 	u.status.Head = max(head, u.status.Seq)
 	u.mu.Unlock()
 	u.meters.head.Set(float64(head))
+}
+
+// sawFirst notes the first seq that the log still has. Others than the unit's own goroutine may do so.
+func (u *unit) sawFirst(first uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.status.State != Unowned { // else its series are gone
+		u.meters.first.Set(float64(first))
+	}
 }
 
 func (u *unit) folded(events int) {
@@ -96,6 +133,7 @@ func (u *unit) settled(held snapshotstore.Mark, f *flight, now time.Time) {
 	u.status.Head = max(u.status.Head, held.Seq)
 	u.mu.Unlock()
 	u.meters.checkpoints.Inc()
+	u.meters.storeHeld.Add(f.held.Seconds())
 	u.meters.checkpointSeconds.Observe(now.Sub(f.began).Seconds())
 	u.meters.checkpointKeys.Add(float64(f.keys))
 	u.meters.seq.Set(float64(held.Seq))

@@ -117,9 +117,7 @@ func (r *runner) begin(ctx context.Context) *outcome {
 		return out
 	}
 	r.seq, r.created, r.target = r.held.Seq, r.held.Created, bounds.Last
-	if len(r.held.Witnesses) > 0 && r.held.Witnesses[0].Seq == r.seq {
-		r.last = r.held.Witnesses[0]
-	}
+	r.last = lastOf(r.held)
 	r.care = r.care.orFrom(mark)
 	u.started(r)
 	return nil
@@ -139,13 +137,12 @@ func (r *runner) recognise(ctx context.Context, at position) (Bounds, *outcome) 
 	switch {
 	case err != nil:
 		return Bounds{}, r.failed(ctx, err)
-	case got.verdict != nil && !r.held.IsZero() && at.seq > r.held.Seq:
-		// What is not committed was of a log that is no more, or has lost its end. The snapshot may still be of this one.
+	case got.verdict != nil && onlyTail(r.held, at.seq):
 		return Bounds{}, &outcome{reload: "what was folded since the last checkpoint is not of this log: " + got.verdict.Evidence}
 	case got.verdict != nil:
 		return Bounds{}, &outcome{verdict: got.verdict}
 	}
-	r.u.recognised(got.proof, got.bounds.Last)
+	r.u.recognised(got.proof, got.bounds)
 	if !at.created.IsZero() && !at.created.Equal(got.bounds.Created) && at.seq > 0 {
 		r.u.log.Warn("the stream says that it was made at another time, but its messages are those that were folded: the new time is noted",
 			zap.Time("was", at.created), zap.Time("is", got.bounds.Created))
@@ -192,6 +189,7 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	drained, head := r.place.drained()
 	reached := r.u.follows(r.seq, head)
 	r.pace.bounds, r.pace.gentle = r.u.worker.bounds(), r.u.besideNear()
+	r.pace.crowd = r.u.worker.crowd()
 	keys, bytes := r.fold.Dirty()
 	waiting := load{keys: keys, bytes: bytes, drained: !more && drained && reached, inFlight: r.flight != nil}
 	var input <-chan struct{}
@@ -246,7 +244,7 @@ func (r *runner) look(ctx context.Context, now time.Time) *outcome {
 	switch {
 	case err != nil:
 		return r.failed(ctx, err)
-	case string(mark.Raw) != string(r.held.Raw):
+	case !sameMark(r.held, mark):
 		return r.conflict(mark)
 	}
 	return nil
@@ -272,7 +270,7 @@ func (r *runner) input(ctx, sending context.Context) *outcome {
 		r.judged, r.created = true, bounds.Created
 	}
 	r.u.sawHead(batch.Head)
-	if batch.From > r.seq {
+	if !continues(batch.From, r.seq) {
 		r.leave() // read alone until caught up
 		return nil
 	}
@@ -371,12 +369,12 @@ func (r *runner) failed(ctx context.Context, err error) *outcome {
 func (r *runner) conflict(held snapshotstore.Mark) *outcome {
 	u := r.u
 	u.meters.conflicts.Inc()
-	mine := max(r.held.Epoch, u.highest)
-	switch {
-	case held.IsZero():
+	what, highest := afterConflict(u.worker.config.Name, r.held, held, u.highest)
+	u.highest = highest
+	switch what {
+	case responseRefold:
 		return &outcome{reload: fmt.Sprintf("the snapshot of %s (seq %d) is gone from the store: it is folded again from the log's beginning", u.id, r.held.Seq)}
-	case held.Writer != u.worker.config.Name && held.Epoch >= mine:
-		u.highest = max(u.highest, held.Epoch)
+	case responseStandBy:
 		u.meters.fenced.Inc()
 		return &outcome{standby: &held}
 	default:

@@ -55,6 +55,7 @@ type unit struct {
 	status    UnitStatus
 	committed time.Time
 	verdict   *Verdict
+	liveSince time.Time
 	behind    bool // live, and far behind the head
 	near      bool // counted in the worker's near
 	startedAt time.Time

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,44 @@ func (JSONCodec[V]) Name() string { return "json" }
 // Encode gives the one JSON text of the value.
 func (JSONCodec[V]) Encode(value V) ([]byte, error) {
 	return json.Marshal(value, json.Deterministic(true))
+}
+
+// Appender is a Codec that can encode many values of a checkpoint into one piece of memory.
+type Appender[V any] interface {
+	// Append appends to to what Encode gives.
+	Append(to []byte, value V) ([]byte, error)
+}
+
+// appenderOf is how values are appended by a codec, nil where it can only encode them one by one. Whole numbers as JSON,
+// which are what many projections keep, need no encoder.
+func appenderOf[V any](codec Codec[V]) Appender[V] {
+	if _, isJSON := codec.(JSONCodec[V]); !isJSON {
+		appends, _ := codec.(Appender[V])
+		return appends
+	}
+	var numbers any
+	switch any(*new(V)).(type) {
+	case int64:
+		numbers = appendInt[int64]{}
+	case int:
+		numbers = appendInt[int]{}
+	case uint64:
+		numbers = appendUint{}
+	}
+	appends, _ := numbers.(Appender[V])
+	return appends
+}
+
+type appendInt[V int | int64] struct{}
+
+func (appendInt[V]) Append(to []byte, value V) ([]byte, error) {
+	return strconv.AppendInt(to, int64(value), 10), nil
+}
+
+type appendUint struct{}
+
+func (appendUint) Append(to []byte, value uint64) ([]byte, error) {
+	return strconv.AppendUint(to, value, 10), nil
 }
 
 // Decode reads what Encode wrote.

@@ -84,10 +84,10 @@ func (c *changes) apply(tx *bbolt.Tx, unit snapshotstore.Unit) error {
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(held.Raw, c.to) {
+	switch snapshotstore.Fence(held.Raw, c.from, c.to) {
+	case snapshotstore.Applied:
 		return nil
-	}
-	if !bytes.Equal(held.Raw, c.from) {
+	case snapshotstore.Refused:
 		return &snapshotstore.ConflictError{Unit: unit, Held: held}
 	}
 	if !snap.exists() {

@@ -148,10 +148,10 @@ func (m *Memory) Commit(ctx context.Context, unit snapshotstore.Unit, checkpoint
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(held.Raw, checkpoint.To.Raw) {
+	switch snapshotstore.Fence(held.Raw, checkpoint.From.Raw, checkpoint.To.Raw) {
+	case snapshotstore.Applied:
 		return nil
-	}
-	if !bytes.Equal(held.Raw, checkpoint.From.Raw) {
+	case snapshotstore.Refused:
 		return &snapshotstore.ConflictError{Unit: unit, Held: held}
 	}
 	s := m.data.units[unit]
