@@ -33,6 +33,7 @@ type schedule struct {
 	remade  int
 	backups []backup
 	nonce   int
+	big     bool // a value is too large
 }
 
 type backup struct {
@@ -72,6 +73,11 @@ func (w *world) run() {
 	s.heal()
 	if len(w.workers) == 0 {
 		w.start()
+	}
+	time.Sleep(s.d.duration(time.Second, 2*time.Second))
+	for range 3 { // something to make progress with
+		s.publish()
+		time.Sleep(s.d.duration(time.Microsecond, 60*time.Microsecond))
 	}
 	time.Sleep(patience + s.d.duration(0, time.Millisecond))
 	if !s.failed() {
@@ -184,7 +190,9 @@ func (s *schedule) publish() {
 	}
 	switch n := s.d.below(odds); {
 	case n < odds/10:
-		d.do = "delete"
+		if !s.big { // a value that is too large, and gone before the next checkpoint, halts nothing
+			d.do = "delete"
+		}
 	case n == odds-1:
 		d.do = "fail"
 	case n == odds-2:
@@ -192,7 +200,7 @@ func (s *schedule) publish() {
 	case n == odds-3:
 		d.do = "broken"
 	case n == odds-4 && s.theme == haltTheme:
-		d.do = "big"
+		d.do, s.big = "big", true
 	case n == odds-5:
 		d.part = -1
 	}

@@ -99,6 +99,7 @@ func ask[T any](ctx context.Context, l *line, op string, call func() (T, error))
 		return zero, &snapshotstore.Error{Op: op, Err: err}
 	}
 	got, err := call()
+	l.w.note(l.name, op, "")
 	if lost {
 		l.w.note(l.name, op, "the reply is lost")
 		return zero, &snapshotstore.Error{Op: op, Err: errCut}
@@ -208,6 +209,7 @@ func question[T any](ctx context.Context, l *line, op string, call func() (T, er
 	if err == nil {
 		var got T
 		if got, err = call(); err == nil && !lost {
+			l.w.note(l.name, op, "")
 			return got, nil
 		}
 		l.w.note(l.name, op, fmt.Sprint(err))

@@ -74,7 +74,7 @@ func (w *world) apply(unit snapshotstore.Unit, c snapshotstore.Checkpoint) error
 			return nil
 		}
 	}
-	w.fail("O1/O5: %s: what the store holds at seq %d is the state of no prefix of the log: %v", unit, s.mark.Seq, s.values)
+	w.fail("O1/O5: %s: what the store holds at seq %d is the state of no prefix of the log: %v; at its end that is %v", unit, s.mark.Seq, s.values, w.plainly(unit))
 	return nil
 }
 
@@ -173,4 +173,17 @@ func (w *world) rows(unit snapshotstore.Unit) (rows []outcome) {
 		}
 	}
 	return rows
+}
+
+// plainly is what a unit's values are at the end of the log.
+func (w *world) plainly(unit snapshotstore.Unit) map[string]string {
+	life := w.lives[len(w.lives)-1]
+	if unit.Projection == "count" {
+		return map[string]string{"": fmt.Sprint(life.counts[unit.Partition])}
+	}
+	values := map[string]string{}
+	for key, value := range life.totals[unit.Partition] {
+		values[key] = value.text()
+	}
+	return values
 }

@@ -46,9 +46,6 @@ type world struct {
 	faultMu sync.Mutex
 	fault   string
 
-	diceMu sync.Mutex
-	rolled map[string]uint64
-
 	traceMu sync.Mutex
 	began   time.Time
 	trace   []entry
@@ -62,7 +59,7 @@ type entry struct {
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, log: logtest.NewMemory("DEEDS", created), store: storetest.NewMemory(), shadows: map[snapshotstore.Unit]shadow{},
-		damaged: map[snapshotstore.Unit]bool{}, deleted: map[uint64]bool{}, rolled: map[string]uint64{}, began: time.Now()}
+		damaged: map[snapshotstore.Unit]bool{}, deleted: map[uint64]bool{}, began: time.Now()}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.log.SetClock(w.wall)
 	return w
@@ -103,14 +100,12 @@ func (w *world) told() []string {
 	return lines
 }
 
-// dice are thrown for one thing: what is thrown for another, and when, makes no difference to them.
+// dice are thrown for one thing at one moment of the bubble's time: what is thrown for another, and in which order, makes
+// no difference to them. Two units that ask the same at the same moment get the same.
 func (w *world) dice(of string) *dice {
-	w.diceMu.Lock()
-	defer w.diceMu.Unlock()
-	w.rolled[of]++
 	h := fnv.New64a()
 	h.Write([]byte(of))
-	return &dice{mix(w.seed+0x9e3779b97f4a7c15) ^ mix(h.Sum64()+w.rolled[of]*0xd1342543de82ef95)}
+	return &dice{mix(w.seed+0x9e3779b97f4a7c15) ^ mix(h.Sum64()+uint64(time.Since(w.began))*0xd1342543de82ef95)}
 }
 
 type dice struct{ x uint64 }
@@ -147,7 +142,7 @@ func (w *world) start() {
 		return
 	}
 	config := consumer.Config{Name: name, Registry: registry, Store: lineStore{w.store.Handle(), l}, Seed: w.seed, Cache: w.cache, MaxValue: maxValue,
-		Grace: 50 * time.Millisecond, Renew: 20 * time.Second,
+		Grace: 2 * time.Second, Renew: 20 * time.Second,
 		Logs:    func(_ consumer.Stream, part int) (consumer.Log, error) { return lineLog{w.log, l, part}, nil },
 		Streams: []consumer.Stream{{Name: "DEEDS", Partitions: w.partitions, PartitionSubjects: []string{"deeds.{partition}.>"}}},
 	}
@@ -184,7 +179,11 @@ func (w *world) leave(i int, killed bool) {
 		}
 	}
 	x.stop()
-	<-x.done
+	if killed {
+		w.strays.Go(func() { <-x.done })
+	} else {
+		<-x.done
+	}
 	w.workers = slices.Delete(w.workers, i, i+1)
 }
 
