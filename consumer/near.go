@@ -1,8 +1,11 @@
 package consumer
 
+import "time"
+
 const (
-	farBehind = 50_000 // seqs behind the head: a live unit has to catch up
-	nearAgain = 1_000  // seqs behind the head: it has
+	nearAfter = time.Second // live for so long, a unit is one that others make way for: those that began with it are about to follow
+	farBehind = 50_000      // seqs behind the head: a live unit has to catch up
+	nearAgain = 1_000       // seqs behind the head: it has
 )
 
 // follows notes how far a live unit is behind the log's head, as last known. Far behind, after an outage or a flood, it
@@ -29,9 +32,16 @@ func (u *unit) follows(seq, head uint64) (reached bool) {
 	return u.near || lag <= nearAgain
 }
 
+// stillNear counts a unit that has been live for long enough, also where it has nothing to do.
+func (u *unit) stillNear() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.countNear()
+}
+
 // countNear keeps the worker's number of units near the head. u.mu is held.
 func (u *unit) countNear() {
-	near := u.status.State == Live && !u.behind
+	near := u.status.State == Live && !u.behind && time.Since(u.liveSince) >= nearAfter
 	if near == u.near {
 		return
 	}

@@ -22,6 +22,7 @@ type pace struct {
 	perKey    time.Duration // of a commit in the store, by the last ones
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
 	gentle    bool          // it replays beside a unit that is near the head, which waits for the same store
+	crowd     int           // units that replay together where none is near the head; 0: it does not matter
 }
 
 // load is what waits to be committed.
@@ -74,6 +75,9 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 		return 0, true
 	}
 	by := p.changedAt.Add(p.bounds.Every)
+	if shared := p.endedAt.Add(restFactor * p.held * time.Duration(p.crowd)); p.crowd > 1 && shared.After(by) && !p.gentle {
+		by = shared // else those that replay together would keep the store busy all the time, and write hot keys again and again
+	}
 	switch {
 	case l.keys == 0: // only the position has moved
 	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause():

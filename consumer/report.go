@@ -30,8 +30,8 @@ func (u *unit) row(now time.Time) UnitStatus {
 
 // takenOn notes that the worker begins to run the unit.
 func (u *unit) takenOn(now time.Time) {
-	u.meters.begin()
 	u.mu.Lock()
+	u.meters.begin()
 	u.startedAt, u.committed, u.verdict, u.behind = now, time.Time{}, nil, false
 	u.status = UnitStatus{Projection: u.id.Projection, Version: u.id.Version, Partition: u.id.Partition, Stream: u.stream.Name,
 		State: Starting, CheckpointAgeMS: -1, Owner: u.worker.config.Name, Standbys: []string{},
@@ -50,8 +50,8 @@ func (u *unit) givenUp() {
 	u.status.State, u.verdict = Unowned, nil
 	u.status.Verdict, u.status.Detail = "", ""
 	u.countNear()
-	u.mu.Unlock()
 	u.meters.end()
+	u.mu.Unlock()
 	token(u.worker.changed)
 }
 
@@ -100,6 +100,15 @@ func (u *unit) sawHead(head uint64) {
 	u.status.Head = max(head, u.status.Seq)
 	u.mu.Unlock()
 	u.meters.head.Set(float64(head))
+}
+
+// sawFirst notes the first seq that the log still has. Others than the unit's own goroutine may do so.
+func (u *unit) sawFirst(first uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.status.State != Unowned { // else its series are gone
+		u.meters.first.Set(float64(first))
+	}
 }
 
 func (u *unit) folded(events int) {

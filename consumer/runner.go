@@ -189,6 +189,7 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	drained, head := r.place.drained()
 	reached := r.u.follows(r.seq, head)
 	r.pace.bounds, r.pace.gentle = r.u.worker.bounds(), r.u.besideNear()
+	r.pace.crowd = r.u.worker.crowd()
 	keys, bytes := r.fold.Dirty()
 	waiting := load{keys: keys, bytes: bytes, drained: !more && drained && reached, inFlight: r.flight != nil}
 	var input <-chan struct{}

@@ -1,6 +1,10 @@
 package consumer
 
-import "go.uber.org/zap"
+import (
+	"time"
+
+	"go.uber.org/zap"
+)
 
 // set changes the unit's state and verdict.
 func (u *unit) set(state UnitState, v *Verdict) {
@@ -18,6 +22,9 @@ func (u *unit) alter(decide func(state UnitState, v *Verdict) (UnitState, *Verdi
 		return
 	}
 	u.status.State, u.verdict = state, v
+	if state == Live && was != Live {
+		u.liveSince = time.Now()
+	}
 	u.countNear()
 	u.status.Verdict, u.status.Detail = "", ""
 	if v != nil {

@@ -56,6 +56,7 @@ type unit struct {
 	status    UnitStatus
 	committed time.Time
 	verdict   *Verdict
+	liveSince time.Time
 	behind    bool // live, and far behind the head
 	near      bool // counted in the worker's near
 	startedAt time.Time
@@ -95,7 +96,7 @@ func (u *unit) run(ctx context.Context) {
 			u.stop(ctx, u.stuck(*out.fault))
 		case out.fault != nil:
 			care = *out.fault
-			u.log.Warn("an event can't be folded: going back to the snapshot to find it", zap.Uint64("from_seq", care.lo), zap.Uint64("to_seq", care.hi), zap.Error(care.cause))
+			u.log.Warn("an event can't be folded: going back to the snapshot to find it", zap.Uint64("from_seq", care.lo), zap.Uint64("to_seq", care.hi), zap.String("error", u.worker.text(care.cause)))
 		case out.reload != "":
 			u.log.Warn("beginning again from what the store holds", zap.String("why", out.reload))
 			u.meters.reloads.Inc()

@@ -180,6 +180,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.ticked.Store(time.Now().UnixNano())
 	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
+	announcer.Go(func() { w.lookout(inner) })
 	if w.config.Membership != nil {
 		w.byLeases(ctx, inner)
 	} else {
@@ -210,6 +211,9 @@ func (w *Worker) announce(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		w.ticked.Store(time.Now().UnixNano())
+		for _, u := range w.units {
+			u.stillNear()
+		}
 		if w.cache.over() {
 			for _, u := range w.units {
 				token(u.squeeze)
@@ -251,6 +255,14 @@ func (w *Worker) bounds() CheckpointBounds {
 		bounds.MaxBytes = min(bounds.MaxBytes, max(replayBytes/units, leastBytes))
 	}
 	return bounds
+}
+
+// crowd is how many units replay together; 0 while one is near the head, which has the store to itself then.
+func (w *Worker) crowd() int {
+	if w.near.Load() > 0 {
+		return 0
+	}
+	return int(w.folding.Load())
 }
 
 const (

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -26,6 +27,7 @@ type foldRules[V any] struct {
 // also where it says that the key is gone: until the store has acknowledged the deletion, it still shows the old value.
 type table[V any] struct {
 	rules   foldRules[V]
+	appends Appender[V] // the codec, where it can
 	options FoldOptions
 	filter  subjectFilter
 	nowhere bool // no subject is left for this unit
@@ -83,7 +85,7 @@ func newTable[V any](rules foldRules[V], subjects []string, options FoldOptions)
 	if slices.Contains(filter, ">") {
 		filter = nil
 	}
-	return &table[V]{rules: rules, filter: filter, nowhere: !ok, options: options, entries: newIndex[V]()}
+	return &table[V]{rules: rules, appends: appenderOf(rules.codec), filter: filter, nowhere: !ok, options: options, entries: newIndex[V]()}
 }
 
 // plain tells whether a value of type t is copied as a whole, so that nobody can change another's copy.
@@ -326,13 +328,14 @@ func (t *table[V]) Changes() (Changes, error) {
 		return changes, errors.New("the last changes are not acknowledged yet")
 	}
 	changes.Put = make([]Entry, 0, len(t.dirty))
+	slab := slab[V]{codec: t.rules.codec, appends: t.appends, left: t.guess}
 	for _, e := range t.dirty {
 		if !e.exists {
 			changes.Delete = append(changes.Delete, e.key)
 			t.resize(e, 0)
 			continue
 		}
-		encoded, err := t.encode(e.value)
+		encoded, err := slab.encode(e.value)
 		if err != nil {
 			return Changes{}, &ValueError{Key: e.key, Err: err}
 		}
@@ -352,6 +355,39 @@ func (t *table[V]) Changes() (Changes, error) {
 func (t *table[V]) encode(value V) (encoded []byte, err error) {
 	defer recovered(&err)
 	return t.rules.codec.Encode(value)
+}
+
+// slab encodes values into a few large pieces of memory.
+type slab[V any] struct {
+	codec   Codec[V]
+	appends Appender[V] // the codec, where it can
+	piece   []byte
+	left    int // bytes that are still to come, about
+}
+
+const slabBytes = 64 << 10
+
+// encode is what the codec makes of a value. Nothing else is ever written there.
+func (s *slab[V]) encode(value V) (encoded []byte, err error) {
+	defer recovered(&err)
+	if s.appends == nil {
+		return s.codec.Encode(value)
+	}
+	if cap(s.piece)-len(s.piece) < 64 {
+		s.piece = make([]byte, 0, max(256, min(slabBytes, s.left)))
+	}
+	from := len(s.piece)
+	all, err := s.appends.Append(s.piece, value)
+	if err != nil {
+		return nil, err
+	}
+	s.left -= len(all) - from
+	if cap(all) != cap(s.piece) && from > 0 { // it did not fit, and all before was copied with it: this value alone is kept of that
+		s.piece = nil
+		return bytes.Clone(all[from:]), nil
+	}
+	s.piece = all
+	return all[from:len(all):len(all)], nil
 }
 
 // Recode encodes what decode makes of a stored value: for projectiontest, which checks that it is the same.

@@ -19,6 +19,9 @@ func (codec) Name() string { return codecName }
 
 func (codec) Encode(s state) ([]byte, error) { return appendJSON(make([]byte, 0, 128), s.value), nil }
 
+// Append is Encode behind what there is.
+func (codec) Append(to []byte, s state) ([]byte, error) { return appendJSON(to, s.value), nil }
+
 func (codec) Decode(stored []byte) (state, error) {
 	v, err := parseStored(stored)
 	return state{value: v}, err

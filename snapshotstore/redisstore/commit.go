@@ -16,7 +16,8 @@ import (
 )
 
 // commitScript is a checkpoint. ARGV: from, to, the definition ("": leave it), the skipped events as JSON without the
-// brackets ("": none), the number of put arguments (field, value, field, value, …), these, the deleted fields.
+// brackets ("": none), the number of arrays with what is put (field, value, field, value, …), these, and arrays with the
+// deleted fields; an array is MessagePack (see packed).
 //
 // The #! line without flags makes Redis refuse the script as a whole, before its first line, when it may not write
 // (OOM, READONLY, MISCONF, NOREPLICAS): a script has no rollback. For the same reason all that could fail is looked at
@@ -54,12 +55,11 @@ if skipped ~= '' then
   end
 end
 redis.call('HDEL', key, '$')
-local chunk = 7000
-for i = 6, 5 + puts, chunk do
-  redis.call('HSET', key, unpack(ARGV, i, math.min(i + chunk - 1, 5 + puts)))
+for i = 6, 5 + puts do
+  redis.call('HSET', key, unpack(cmsgpack.unpack(ARGV[i])))
 end
-for i = 6 + puts, #ARGV, chunk do
-  redis.call('HDEL', key, unpack(ARGV, i, math.min(i + chunk - 1, #ARGV)))
+for i = 6 + puts, #ARGV do
+  redis.call('HDEL', key, unpack(cmsgpack.unpack(ARGV[i])))
 end
 if skipped ~= '' then
   redis.call('HSET', key, '$skipped', skipped)
@@ -135,14 +135,27 @@ func commitArgs(checkpoint snapshotstore.Checkpoint) ([]any, error) {
 		}
 		skipped[i] = string(text)
 	}
-	args := make([]any, 0, 5+2*len(checkpoint.Put)+len(checkpoint.Delete))
-	args = append(args, checkpoint.From.Raw, checkpoint.To.Raw, checkpoint.Definition, strings.Join(skipped, ","),
-		2*len(checkpoint.Put))
-	for _, entry := range checkpoint.Put {
-		args = append(args, Field(entry.Key), entry.Data)
+	bytes := 0
+	for i := range checkpoint.Put {
+		bytes += len(checkpoint.Put[i].Key) + len(checkpoint.Put[i].Data)
 	}
+	put := newPacked(2*len(checkpoint.Put), bytes)
+	for i := range checkpoint.Put {
+		put.addField(checkpoint.Put[i].Key)
+		put.add("", "", checkpoint.Put[i].Data)
+	}
+	deleted := newPacked(len(checkpoint.Delete), 0)
 	for _, key := range checkpoint.Delete {
-		args = append(args, Field(key))
+		deleted.addField(key)
+	}
+	puts, deletes := put.all(), deleted.all()
+	args := make([]any, 0, 5+len(puts)+len(deletes))
+	args = append(args, checkpoint.From.Raw, checkpoint.To.Raw, checkpoint.Definition, strings.Join(skipped, ","), len(puts))
+	for _, array := range puts {
+		args = append(args, array)
+	}
+	for _, array := range deletes {
+		args = append(args, array)
 	}
 	return args, nil
 }
