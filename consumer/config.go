@@ -53,6 +53,9 @@ type Config struct {
 	Logger *zap.Logger
 	// Metrics is where the worker registers its metrics. Default: a registry of its own, which nobody reads.
 	Metrics prometheus.Registerer
+	// Seed makes the random part of the waits before something is tried again the same in each run, for tests that repeat.
+	// Default 0: it is another one each time.
+	Seed uint64
 	// Failpoint is called at named points, for tests that kill the process there. Default: none.
 	Failpoint func(name string)
 }

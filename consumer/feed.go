@@ -27,6 +27,9 @@ const (
 // errBehind tells a unit that its feed has gone on without it, because it held others up.
 var errBehind = errors.New("fell behind the feed")
 
+// errMissed tells that what the reader handed out begins after the end of what it had handed out before.
+var errMissed = errors.New("a delivery was missed: a batch does not follow the last one")
+
 // errRefiltered tells that a feed was closed to be opened again with a filter.
 var errRefiltered = errors.New("reader is opened again with a filter")
 
@@ -53,7 +56,7 @@ type feed struct {
 	room   chan struct{} // has a token when a unit has taken something
 
 	mu      sync.Mutex
-	units   map[*subscription]struct{}
+	units   []*subscription
 	batches []Batch // the ring; those before the units' places are kept for late comers
 	base    int     // index of batches[0], counted from the feed's first batch
 	bytes   int
@@ -82,7 +85,7 @@ func (f *feeds) join(ctx context.Context, seq uint64) *subscription {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), units: map[*subscription]struct{}{}, from: seq, pos: seq}
+	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), from: seq, pos: seq}
 	s := fd.admit(seq)
 	f.open = append(f.open, fd)
 	f.count.Store(int32(len(f.open)))
@@ -148,7 +151,7 @@ func (fd *feed) admit(seq uint64) *subscription {
 			break
 		}
 	}
-	fd.units[s] = struct{}{}
+	fd.units = append(fd.units, s)
 	token(s.ready)
 	return s
 }
@@ -157,7 +160,7 @@ func (fd *feed) admit(seq uint64) *subscription {
 func (s *subscription) leave() {
 	fd := s.feed
 	fd.mu.Lock()
-	delete(fd.units, s)
+	fd.units = slices.DeleteFunc(fd.units, func(x *subscription) bool { return x == s })
 	if len(fd.units) == 0 && fd.err == nil {
 		fd.err = context.Canceled
 		fd.cancel()
@@ -196,7 +199,7 @@ func (fd *feed) run(ctx context.Context) {
 	if fd.err == nil {
 		fd.err = err
 	}
-	for s := range fd.units {
+	for _, s := range fd.units {
 		token(s.ready)
 	}
 	fd.mu.Unlock()
@@ -250,10 +253,18 @@ func (fd *feed) read(ctx context.Context) error {
 // another has nothing left to do is left behind; while all are busy, the reader waits for the slowest.
 func (fd *feed) append(ctx context.Context, batch Batch) error {
 	fd.mu.Lock()
+	switch { // a reader should do neither
+	case !continues(batch.From, fd.pos): // if units only refused it, they would leave and join this same feed for ever
+		fd.mu.Unlock()
+		return errMissed
+	case batch.From < fd.pos && batch.To <= fd.pos: // handed out before
+		fd.mu.Unlock()
+		return nil
+	}
 	fd.batches = append(fd.batches, batch)
 	fd.bytes += batch.Bytes
 	fd.pos, fd.head = batch.To, batch.Head
-	for s := range fd.units {
+	for _, s := range fd.units {
 		token(s.ready)
 	}
 	for {
@@ -275,7 +286,7 @@ func (fd *feed) append(ctx context.Context, batch Batch) error {
 func (fd *feed) trim() (full bool) {
 	end := fd.base + len(fd.batches)
 	slowest, fastest := end, fd.base
-	for s := range fd.units {
+	for _, s := range fd.units {
 		slowest, fastest = min(slowest, s.next), max(fastest, s.next)
 	}
 	drop := 0
@@ -300,7 +311,7 @@ func (fd *feed) trim() (full bool) {
 	fd.batches = fd.batches[drop:]
 	fd.base += drop
 	fd.bytes = bytes
-	for s := range fd.units {
+	for _, s := range fd.units {
 		if s.next < fd.base {
 			token(s.ready)
 		}

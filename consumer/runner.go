@@ -218,6 +218,17 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 		r.timer.Reset(wait)
 		timer = r.timer.C
 	}
+	select { // what is there already is taken in this order, not in a random one: the same run can be had again
+	case err := <-done:
+		return r.settle(err)
+	default:
+	}
+	select {
+	case <-r.u.squeeze:
+		r.u.worker.cache.trim(r.u, r.fold)
+		return nil
+	default:
+	}
 	select {
 	case <-ctx.Done():
 		return &outcome{stopped: true}
@@ -329,7 +340,7 @@ func (r *runner) readerEnded(ctx context.Context, err error) *outcome {
 	if r.ends > 1 { // the log answers, but can't be read
 		r.u.passing(unavailable(LogUnavailable, r.u.stream.Name, err))
 	}
-	if sleep(ctx, backoff(r.ends-1)) != nil { // a reader that ends at once, again and again, must not be made in a tight loop
+	if sleep(ctx, r.u.backoff(r.ends-1)) != nil { // a reader that ends at once, again and again, must not be made in a tight loop
 		return &outcome{stopped: true}
 	}
 	r.reads = time.Now()

@@ -43,6 +43,7 @@ type unit struct {
 	log         *zap.Logger
 	meters      meters
 
+	chance  *chance       // of random waits
 	cached  int64         // bytes that its fold held when the cache last looked
 	squeeze chan struct{} // has a token when the cache is over its budget
 
@@ -99,7 +100,7 @@ func (u *unit) run(ctx context.Context) {
 		case out.reload != "":
 			u.log.Warn("beginning again from what the store holds", zap.String("why", out.reload))
 			u.meters.reloads.Inc()
-			if sleep(ctx, backoff(min(again, 4))) != nil {
+			if sleep(ctx, u.backoff(min(again, 4))) != nil {
 				return
 			}
 		case out.verdict != nil:

@@ -565,11 +565,13 @@ func TestABatchThatDoesNotFollowIsNotFolded(t *testing.T) {
 		for i := range 100 {
 			h.add(i, "a", "b")
 		}
-		h.start(sums)
+		count := countAll()
+		h.start(sums, count) // two units on one feed: refusing the batch, they must not join that feed again and again
 		settle(10 * time.Second)
 		if !log.lost {
 			t.Fatal("no batch was lost: the test shows nothing")
 		}
 		h.mustEqualReplay(sums, 100, nil)
+		h.mustEqualReplay(count, 100, nil)
 	})
 }
