@@ -3,6 +3,7 @@ package consumer
 import (
 	"time"
 
+	"github.com/tailfold/tailfold/projections"
 	"github.com/tailfold/tailfold/snapshotstore"
 )
 
@@ -133,6 +134,14 @@ func onlyTail(held snapshotstore.Mark, folded uint64) bool {
 
 // continues tells whether a batch that begins at from continues what is folded up to seq. What it has of that is left out.
 func continues(from, seq uint64) bool { return from <= seq }
+
+// tailOf is what of a batch's events is not folded yet, up to seq.
+func tailOf(events []projections.Event, seq uint64) []projections.Event {
+	for len(events) > 0 && events[0].Seq <= seq {
+		events = events[1:]
+	}
+	return events
+}
 
 // sameMark tells whether the store holds exactly what was left there.
 func sameMark(left, held snapshotstore.Mark) bool { return string(left.Raw) == string(held.Raw) }
