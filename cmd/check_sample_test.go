@@ -134,8 +134,9 @@ func TestASampleAsJSONHasAllOfIt(t *testing.T) {
 func TestCheckAsJSONNamesEachFaultWithItsPlace(t *testing.T) {
 	file := configFile(t, "assign: leases\nprojections:\n- {name: a, version: 1, stream: S, value: x1 + 1}\n- {name: a b, version: 1, stream: S, value: y1}\n")
 	for text, want := range map[string][]checkFault{
-		"assign: leases\nshard: 1/2\n" + totals: {{Where: "F:1:9", Problem: "assign: leases are not in this version: write assign: static"},
-			{Where: "F:2:8", Problem: `shard: is "1/2": shards are not in this version, write 0/1`}},
+		"leases: {ttl: 1ms}\nshard: 2/2\n" + totals: {
+			{Where: "F:2:8", Problem: `shard: is "2/2": write i/n, share i of n, with i from 0 to n-1, such as 0/3, 1/3 and 2/3 for three workers`},
+			{Where: "F:1:15", Problem: "leases.ttl: is 1ms: write 300ms to 10m0s"}},
 		"projections:\n- {name: a, version: 1, stream: S, value: xx1 + 1}\n- {name: a b, version: 1, stream: S, value: seq}\n": {
 			{"F:2:43", "unknown name xx1: the names are event, value, key, seq, subject, time; a field of the event is event.xx1, a text is \"xx1\"", "xx1 + 1", 0},
 			{Where: "F:3:10", Problem: "the name \"a b\" is not legal"}},

@@ -195,7 +195,7 @@ func TestDeclaredTestsAreRun(t *testing.T) {
 func TestCheckTellsWhatIsThereOrAllThatIsWrong(t *testing.T) {
 	t.Chdir(writeFiles(t, map[string]string{
 		"good.yaml": "store: {redis: 'redis://u:topsecret@h'}\n" + totals,
-		"bad.yaml":  "assign: leases\nprojections: []\n",
+		"bad.yaml":  "shard: 3\nprojections: []\n",
 		"expr.yaml": strings.ReplaceAll(totals, "event.amount", "event.amount +"),
 		"none.yaml": "log: {level: warn}\n", "tests.yaml": totals + totalsTests,
 		"badtest.yaml": totals + "tests:\n- {name: x, projection: customer-totals}\n",
@@ -213,7 +213,7 @@ func TestCheckTellsWhatIsThereOrAllThatIsWrong(t *testing.T) {
 		t.Errorf("good: code %d, printed %q and %q", code, out, errs)
 	}
 	code, _, errs = call(t, "check", "bad.yaml")
-	if want := "tailfold: bad.yaml:1:9: assign: leases are not in this version: write assign: static\n"; code != 2 || errs != want {
+	if want := "tailfold: bad.yaml:1:8: shard: is \"3\": write i/n, share i of n, with i from 0 to n-1, such as 0/3, 1/3 and 2/3 for three workers\n"; code != 2 || errs != want {
 		t.Errorf("bad: code %d, printed %q", code, errs)
 	}
 	code, _, errs = call(t, "check", "expr.yaml")

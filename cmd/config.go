@@ -16,9 +16,9 @@ type Config struct {
 	Store       StoreConfig      `key:"store" help:"Where snapshots are kept: redis or file, not both."`
 	HTTP        HTTPConfig       `key:"http" help:"The worker's HTTP server."`
 	Worker      WorkerConfig     `key:"worker" help:"This worker."`
-	Assign      string           `key:"assign" default:"static" oneof:"static,leases" help:"Who runs which unit. This version has static only: each worker runs all units."`
-	Shard       string           `key:"shard" default:"0/1" help:"With assign: static, which share of the units this worker runs, as i/n. This version has 0/1 only."`
-	Leases      LeasesConfig     `key:"leases" help:"With assign: leases, which is not in this version."`
+	Assign      string           `key:"assign" default:"static" oneof:"static,leases" help:"Who runs which unit. static: this worker runs its shard, by default all units. leases: the workers share the partitions out among themselves, by records in a key-value bucket of NATS."`
+	Shard       string           `key:"shard" default:"0/1" help:"With assign: static, which share of the partitions this worker runs: share i of n, as i/n with i from 0, such as the ordinal of a StatefulSet's pod."`
+	Leases      LeasesConfig     `key:"leases" help:"With assign: leases, how workers know of each other."`
 	Checkpoint  CheckpointConfig `key:"checkpoint" help:"When checkpoints are made. A unit that has drained its input commits at once; under load the first of these bounds counts."`
 	StepTimeout time.Duration    `key:"step_timeout" default:"10s" help:"How long the fold of one event may take; beyond it the unit is STUCK."`
 	Cache       CacheConfig      `key:"cache" help:"Memory for decoded values."`
@@ -82,12 +82,13 @@ type HTTPConfig struct {
 
 // WorkerConfig is this worker.
 type WorkerConfig struct {
-	Name string `key:"name" flag:"name" help:"Must be unique per process start. Default: host name and a random part."`
+	Name string `key:"name" flag:"name" help:"First part of the worker's name, by default the host's. A random part is added, so that no two process starts have one name."`
 }
 
 // LeasesConfig is for assign: leases.
 type LeasesConfig struct {
-	TTL time.Duration `key:"ttl" default:"5s" help:"How long a worker may be silent before its units go to others."`
+	TTL    time.Duration `key:"ttl" default:"5s" help:"How long a worker may be silent before its units go to others; from 300ms to 10m."`
+	Bucket string        `key:"bucket" help:"The key-value bucket with a record per worker, made where it does not exist. Default: store.prefix and -workers, tailfold-workers."`
 }
 
 // CheckpointConfig says when checkpoints are made.
@@ -125,8 +126,8 @@ type LogConfig struct {
 // StreamConfig has the settings of one stream.
 type StreamConfig struct {
 	Name              string   `key:"name" help:"The stream's name. Required."`
-	Partitions        int      `key:"partitions" default:"1" help:"Into how many partitions the stream is divided. This version has 1 only."`
-	PartitionSubjects []string `key:"partition_subjects" help:"Subjects of one partition, with {partition} in place of its number."`
+	Partitions        int      `key:"partitions" default:"1" help:"Into how many partitions the stream is divided, which partition_subjects tell. To change it is to change the definition of all projections on the stream: they need a new version."`
+	PartitionSubjects []string `key:"partition_subjects" help:"Subjects of one partition, with {partition} in place of its number, from 0, such as orders.{partition}.>. Required with more than one partition."`
 	Holes             string   `key:"holes" default:"refuse" oneof:"refuse,accept" help:"accept: run on a stream whose limits remove events from the middle."`
 }
 

@@ -2,14 +2,18 @@ package cmd
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/tailfold/tailfold/consumer"
 	"github.com/tailfold/tailfold/consumer/natslog"
+	"github.com/tailfold/tailfold/projections"
 )
 
 // check validates what all sources say together.
@@ -156,11 +160,20 @@ func (d *decoder) checkHTTP() {
 
 func (d *decoder) checkAssignment() {
 	c := d.config
-	if c.Assign == "leases" {
-		d.wrong("assign", "leases are not in this version: write assign: static")
+	shard, err := parseShard(c.Shard)
+	switch {
+	case err != nil:
+		d.wrong("shard", "%v", err)
+	case c.Assign == "leases" && shard.Count > 1:
+		d.wrong("shard", "is %q, but with assign: leases the workers share the partitions out among themselves: remove one of the two", c.Shard)
+	case c.Assign == "leases" && c.Store.File != "":
+		d.wrong("assign", "leases are for several workers, but a store in a file (%s) is for one: name a Redis, or write assign: static", c.Store.File)
 	}
-	if c.Shard != "0/1" {
-		d.wrong("shard", "is %q: shards are not in this version, write 0/1", c.Shard)
+	if ttl := c.Leases.TTL; ttl != 0 && (ttl < minTTL || ttl > maxTTL) {
+		d.wrong("leases.ttl", "is %v: write %v to %v", ttl, minTTL, maxTTL)
+	}
+	if bucket := c.Leases.Bucket; bucket != "" && !bucketName.MatchString(bucket) {
+		d.wrong("leases.bucket", "%q is no name of a bucket: write letters, digits, '-' and '_'", bucket)
 	}
 	if name := c.Worker.Name; len(name) > 128 || strings.ContainsFunc(name, func(r rune) bool {
 		return r < ' ' ||
@@ -168,6 +181,38 @@ func (d *decoder) checkAssignment() {
 	}) {
 		d.wrong("worker.name", "is too long or has control characters: write at most 128 printable ones")
 	}
+}
+
+// A lease shorter than this is lost at any hiccup, a longer one is no use.
+const (
+	minTTL = 300 * time.Millisecond
+	maxTTL = 10 * time.Minute
+)
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+// parseShard reads i/n.
+func parseShard(text string) (consumer.Shard, error) {
+	first, second, _ := strings.Cut(text, "/")
+	i, badI := strconv.ParseUint(first, 10, 16)
+	n, badN := strconv.ParseUint(second, 10, 16)
+	if badI != nil || badN != nil || i >= n {
+		return consumer.Shard{}, fmt.Errorf("is %q: write i/n, share i of n, with i from 0 to n-1, such as 0/3, 1/3 and 2/3 for three workers", text)
+	}
+	return consumer.Shard{Index: int(i), Count: int(n)}, nil
+}
+
+// bucket is the key-value bucket of the workers' records. Deployments that share no store share no bucket, either.
+func (c *Config) bucket() string {
+	if c.Leases.Bucket != "" {
+		return c.Leases.Bucket
+	}
+	return strings.Map(func(r rune) rune {
+		if bucketName.MatchString(string(r)) {
+			return r
+		}
+		return '-'
+	}, c.Store.Prefix) + "-workers"
 }
 
 // most are the upper bounds of sizes.
@@ -201,13 +246,25 @@ func (d *decoder) checkStreams() {
 			d.wrong(path+".name", "the stream %q has an entry already: keep one", s.Name)
 		}
 		seen[s.Name] = true
-		switch {
-		case s.Partitions < 1:
-			d.wrong(path+".partitions", "is %d: write 1", s.Partitions)
-		case s.Partitions > 1:
-			d.wrong(path+".partitions", "is %d: partitions are not in this version, write 1", s.Partitions)
-		case len(s.PartitionSubjects) > 0:
-			d.wrong(path+".partition_subjects", "partitions are not in this version: remove it")
+		if s.Partitions < 1 || s.Partitions > maxPartitions {
+			d.wrong(path+".partitions", "is %d: write 1 to %d", s.Partitions, maxPartitions)
+		} else if s.Partitions > 1 && len(s.PartitionSubjects) == 0 {
+			d.wrong(path+".partitions", "is %d, but nothing tells them apart: write partition_subjects, such as [\"orders.{partition}.>\"]", s.Partitions)
 		}
+		for _, subject := range s.PartitionSubjects {
+			d.checkPartitionSubject(path+".partition_subjects", subject)
+		}
+	}
+}
+
+const maxPartitions = 4096
+
+// checkPartitionSubject demands that no two partitions have an event in common.
+func (d *decoder) checkPartitionSubject(path, subject string) {
+	switch {
+	case !slices.ContainsFunc(strings.Split(subject, "."), func(token string) bool { return token == "{partition}" }):
+		d.wrong(path, "%q has no token {partition}: each partition would have all its events; write it in place of the number, as in orders.{partition}.>", subject)
+	case projections.CheckSubject(strings.ReplaceAll(subject, "{partition}", "0")) != nil:
+		d.wrong(path, "%q: %v", subject, projections.CheckSubject(strings.ReplaceAll(subject, "{partition}", "0")))
 	}
 }

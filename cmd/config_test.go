@@ -190,11 +190,16 @@ func TestWhatIsWrongIsSaidWithPlaceAndCure(t *testing.T) {
 			want: `tailfold.yaml:1:15: step_timeout: "10" has no unit: write 10ms, 10s or 10m` + "\n" +
 				`tailfold.yaml:2:20: cache.max_bytes: "lots" is no size: write a number and a unit, such as 1MiB` + "\n" +
 				`tailfold.yaml:5:14: log.level: is "loud": write debug or info or warn or error` + "\n" +
-				`tailfold.yaml:3:9: assign: leases are not in this version: write assign: static` + "\n" +
-				`tailfold.yaml:4:8: shard: is "1/2": shards are not in this version, write 0/1`},
-		{name: "partitions", file: "streams:\n- name: ORDERS\n  partitions: 4\n  partition_subjects: " +
-			"['orders.{partition}.>']\n",
-			want: `tailfold.yaml:3:15: streams.0.partitions: is 4: partitions are not in this version, write 1`},
+				`tailfold.yaml:4:8: shard: is "1/2", but with assign: leases the workers share the partitions out among themselves: remove one of the two`},
+		{name: "leases with a file", file: "assign: leases\nleases: {bucket: a.b}\nstore: {file: x.db}\n",
+			want: `tailfold.yaml:1:9: assign: leases are for several workers, but a store in a file (x.db) is for one: name a Redis, or write assign: static` + "\n" +
+				`tailfold.yaml:2:18: leases.bucket: "a.b" is no name of a bucket: write letters, digits, '-' and '_'`},
+		{name: "partitions", file: "streams:\n- name: A\n  partitions: 4\n- {name: B, partitions: 0}\n- name: C\n  partitions: 2\n" +
+			"  partition_subjects: ['orders.>', 'a..{partition}', 'c.{partition}.>']\n",
+			want: `tailfold.yaml:3:15: streams.0.partitions: is 4, but nothing tells them apart: write partition_subjects, such as ["orders.{partition}.>"]` + "\n" +
+				`tailfold.yaml:4:25: streams.1.partitions: is 0: write 1 to 4096` + "\n" +
+				`tailfold.yaml:7:23: streams.2.partition_subjects: "orders.>" has no token {partition}: each partition would have all its events; write it in place of the number, as in orders.{partition}.>` + "\n" +
+				`tailfold.yaml:7:23: streams.2.partition_subjects: "a..{partition}": subject "a..0" has an empty token`},
 		{name: "streams", file: "streams:\n- holes: accept\n- name: A\n- name: A\n- name: a b\n- {name: B, " +
 			"partitions: many, holes: maybe}\n",
 			want: `tailfold.yaml:6:25: streams.4.partitions: is "many": write a whole number` + "\n" +

@@ -77,13 +77,13 @@ func (c *dropCommand) explain(app *App, l *loaded, from models, found []snapshot
 	}
 	ctx, cancel := context.WithTimeout(app.Context, storeTimeout)
 	defer cancel()
-	rows, err := from.rows(ctx)
+	answer, err := from.status(ctx)
 	var logAway *logAwayError
 	if err != nil && !errors.As(err, &logAway) {
 		return // drop itself will tell
 	}
 	owners, served := []string{}, false
-	for _, row := range rows {
+	for _, row := range answer.Units {
 		if row.Projection != c.Projection || row.Version != c.Version {
 			continue
 		}

@@ -26,12 +26,15 @@ type api struct {
 		Alive() error
 		Ready() error
 	}
-	status  *statusReader
-	values  *values
-	metrics prometheus.Gatherer
-	log     *zap.Logger
-	redact  func(string) string
-	store   string // its name, without secrets
+	status *statusReader
+	values *values
+	// subject is that of the event at a seq of a stream; nil: it can't be asked.
+	subject   func(ctx context.Context, stream string, seq uint64) (string, error)
+	announced announced
+	metrics   prometheus.Gatherer
+	log       *zap.Logger
+	redact    func(string) string
+	store     string // its name, without secrets
 	// mayDrop allows dropping snapshots from this machine: with a store that only this process can open.
 	mayDrop bool
 }
@@ -98,13 +101,14 @@ func (a *api) health(w http.ResponseWriter, err error) {
 func (a *api) serveStatus(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	rows, err := a.status.rows(ctx)
+	answer, err := a.status.all(ctx)
 	var logAway *logAwayError
 	if err != nil && !errors.As(err, &logAway) {
 		a.storeFailed(w, err)
 		return
 	}
-	a.answer(w, http.StatusOK, statusAnswer{rows, a.store})
+	answer.Store = a.store
+	a.answer(w, http.StatusOK, answer)
 }
 
 // projection serves what is below /api/v1/projections/.

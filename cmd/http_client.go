@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-
-	"github.com/tailfold/tailfold/consumer"
 )
 
 // remote asks the running worker, which holds the store's file.
@@ -110,10 +108,9 @@ func (r *remote) ask(ctx context.Context, method, path string, into any) error {
 	return nil
 }
 
-func (r *remote) rows(ctx context.Context) ([]consumer.UnitStatus, error) {
-	var answer statusAnswer
-	err := r.ask(ctx, http.MethodGet, "/api/v1/status", &answer)
-	return answer.Units, err
+func (r *remote) status(ctx context.Context) (answer statusAnswer, err error) {
+	err = r.ask(ctx, http.MethodGet, "/api/v1/status", &answer)
+	return answer, err
 }
 
 // path is below a projection, with the version if one is asked for.

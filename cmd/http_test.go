@@ -57,8 +57,9 @@ func commit(t interface {
 
 // newAPI serves a memory store with a projection "totals" on partitions 0 and 1 and one "single" on one.
 func newAPI(store snapshotstore.Store, worker *fakeWorker) *api {
-	units := []unit{{snapshotstore.Unit{Projection: "single", Version: 3}, "ORDERS"},
-		{totalsUnit, "ORDERS"}, {snapshotstore.Unit{Projection: "totals", Version: 1, Partition: 1}, "ORDERS"}}
+	units := []unit{{Unit: snapshotstore.Unit{Projection: "single", Version: 3}, stream: "ORDERS"},
+		{totalsUnit, "ORDERS", []string{"orders.0.>"}},
+		{snapshotstore.Unit{Projection: "totals", Version: 1, Partition: 1}, "ORDERS", []string{"orders.1.>"}}}
 	bounds := func(context.Context, string) (consumer.Bounds, error) { return consumer.Bounds{Last: 20}, nil }
 	return &api{worker: worker, metrics: prometheus.NewRegistry(), log: zap.NewNop(), redact: withoutSecret,
 		store:  "memory",

@@ -7,14 +7,18 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"go.uber.org/zap"
 
 	"github.com/tailfold/tailfold/consumer"
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/snapshotstore"
 )
 
 // question is what the query of a request asks for besides the key.
@@ -82,7 +86,7 @@ func (a *api) value(w http.ResponseWriter, r *http.Request, projection, key stri
 		a.storeFailed(w, err)
 		return
 	}
-	a.addVerdicts(answers)
+	a.addVerdicts(ctx, answers)
 	a.answerKey(w, answers)
 }
 
@@ -116,7 +120,11 @@ func (a *api) reached(ctx context.Context, w http.ResponseWriter, projection str
 			q.minSeq, head), map[string]any{"head": head})
 		return false
 	}
-	err := a.values.await(ctx, projection, version, q.minSeq, q.timeout)
+	units := unitsOf(a.values.units, projection, version)
+	if p, ok := a.partitionOf(ctx, projection, version, q.minSeq); ok && len(units) > 1 {
+		units = []snapshotstore.Unit{{Projection: projection, Version: version, Partition: p}}
+	}
+	err := a.values.await(ctx, units, q.minSeq, q.timeout)
 	var early *tooEarlyError
 	switch {
 	case err == nil:
@@ -124,11 +132,8 @@ func (a *api) reached(ctx context.Context, w http.ResponseWriter, projection str
 	case errors.As(err, &early):
 		facts := map[string]any{"projection": projection, "version": version, "partition": early.unit.Partition,
 			"seq": early.reached}
-		for _, row := range a.worker.Status() {
-			if row.Projection == projection && row.Version == version && row.Partition == early.unit.Partition &&
-				row.Verdict != "" {
-				facts["verdict"], facts["detail"] = row.Verdict, a.redact(row.Detail)
-			}
+		if row, ok := a.rows(ctx, projection, version)[early.unit.Partition]; ok && row.Verdict != "" {
+			facts["verdict"], facts["detail"] = row.Verdict, a.redact(row.Detail)
 		}
 		a.fail(w, http.StatusGatewayTimeout, err, facts)
 	default:
@@ -139,10 +144,8 @@ func (a *api) reached(ctx context.Context, w http.ResponseWriter, projection str
 
 // head is the log's last seq: as the worker knows it, or, where that is below what is asked for, as the log says.
 func (a *api) head(ctx context.Context, projection string, version int, want uint64) (head uint64, known bool) {
-	for _, row := range a.worker.Status() {
-		if row.Projection == projection && row.Version == version {
-			head, known = max(head, row.Head), true
-		}
+	for _, row := range a.rows(ctx, projection, version) {
+		head, known = max(head, row.Head), true
 	}
 	if known && head >= want {
 		return head, true
@@ -162,15 +165,91 @@ func (a *api) head(ctx context.Context, projection string, version int, want uin
 	return 0, false
 }
 
-// addVerdicts tells which answers are stale.
-func (a *api) addVerdicts(answers []valueAnswer) {
-	for _, row := range a.worker.Status() {
-		for i := range answers {
-			answer := &answers[i]
-			if row.Verdict != "" && row.Projection == answer.Projection && row.Version == answer.Version &&
-				row.Partition == answer.Partition {
-				answer.Verdict, answer.Detail = row.Verdict, a.redact(row.Detail)
+// partitionOf is the partition of the event at a seq: where one's own write is waited for, the others need not have come so
+// far. It can't be told where the log is away or the event is gone: then all are waited for.
+func (a *api) partitionOf(ctx context.Context, projection string, version int, seq uint64) (int, bool) {
+	if a.subject == nil {
+		return 0, false
+	}
+	for _, u := range a.values.units {
+		if u.Projection != projection || u.Version != version || len(u.subjects) == 0 {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+		subject, err := a.subject(ctx, u.stream, seq)
+		if err != nil {
+			return 0, false
+		}
+		for _, u := range a.values.units {
+			if u.Projection == projection && u.Version == version && slices.ContainsFunc(u.subjects, func(filter string) bool {
+				return projections.MatchSubject(filter, subject)
+			}) {
+				return u.Partition, true
 			}
+		}
+		return 0, false
+	}
+	return 0, false
+}
+
+// rows are what the owners of a version's units say of them, by partition: this worker itself, or else what the others
+// last announced.
+func (a *api) rows(ctx context.Context, projection string, version int) map[int]consumer.UnitStatus {
+	rows := map[int]consumer.UnitStatus{}
+	for _, row := range a.worker.Status() {
+		if row.Projection == projection && row.Version == version {
+			rows[row.Partition] = row
+		}
+	}
+	units := unitsOf(a.values.units, projection, version)
+	if !slices.ContainsFunc(units, func(u snapshotstore.Unit) bool {
+		row, ok := rows[u.Partition]
+		return !ok || row.State == consumer.Standby
+	}) {
+		return rows
+	}
+	said := a.announced.get(func() (map[snapshotstore.Unit][]consumer.UnitStatus, error) {
+		said, _, err := a.status.said(ctx)
+		return said, err
+	})
+	for _, u := range units {
+		if len(said[u]) > 0 {
+			rows[u.Partition] = oneRow(unit{Unit: u}, said[u])
+		}
+	}
+	return rows
+}
+
+// announced keeps what the workers said for a moment, so that many requests ask the store for it once.
+type announced struct {
+	mu   sync.Mutex
+	said map[snapshotstore.Unit][]consumer.UnitStatus
+	at   time.Time
+}
+
+const announcedFor = 500 * time.Millisecond
+
+// get asks anew when what is there is old; what can't be had is taken for nothing said.
+func (a *announced) get(ask func() (map[snapshotstore.Unit][]consumer.UnitStatus, error)) map[snapshotstore.Unit][]consumer.UnitStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.at) < announcedFor {
+		return a.said
+	}
+	if said, err := ask(); err == nil {
+		a.said, a.at = said, time.Now()
+	}
+	return a.said
+}
+
+// addVerdicts tells which answers are stale.
+func (a *api) addVerdicts(ctx context.Context, answers []valueAnswer) {
+	rows := a.rows(ctx, answers[0].Projection, answers[0].Version)
+	for i := range answers {
+		answer := &answers[i]
+		if row, ok := rows[answer.Partition]; ok && row.Verdict != "" {
+			answer.Verdict, answer.Detail = row.Verdict, a.redact(row.Detail)
 		}
 	}
 }

@@ -17,13 +17,14 @@ import (
 )
 
 type initCommand struct {
-	Stream string `name:"stream" placeholder:"NAME" help:"Stream to look at; with --events, the name to give the stream."`
-	Events string `name:"events" placeholder:"FILE" help:"Look at a file instead: one JSON object a line, also with gzip; - for standard input."`
-	Out    string `name:"out" short:"o" default:"tailfold.yaml" placeholder:"FILE" help:"File to write. Default: tailfold.yaml."`
-	Force  bool   `name:"force" help:"Write it also where there is such a file."`
-	Sample int    `name:"sample" default:"5000" placeholder:"N" help:"How many events to look at. Default: 5000."`
-	NATS   string `name:"nats" placeholder:"URL" help:"NATS server. Default: as for a configuration without nats."`
-	Store  string `name:"store" aliases:"redis" placeholder:"URL|FILE" help:"Store to write into the configuration. Default: a Redis on this machine."`
+	Stream     string `name:"stream" placeholder:"NAME" help:"Stream to look at; with --events, the name to give the stream."`
+	Events     string `name:"events" placeholder:"FILE" help:"Look at a file instead: one JSON object a line, also with gzip; - for standard input."`
+	Out        string `name:"out" short:"o" default:"tailfold.yaml" placeholder:"FILE" help:"File to write. Default: tailfold.yaml."`
+	Force      bool   `name:"force" help:"Write it also where there is such a file."`
+	Sample     int    `name:"sample" default:"5000" placeholder:"N" help:"How many events to look at. Default: 5000."`
+	Partitions int    `name:"partitions" placeholder:"N" help:"Divide the stream into N partitions, and show how the NATS server does it."`
+	NATS       string `name:"nats" placeholder:"URL" help:"NATS server. Default: as for a configuration without nats."`
+	Store      string `name:"store" aliases:"redis" placeholder:"URL|FILE" help:"Store to write into the configuration. Default: a Redis on this machine."`
 }
 
 // Help completes --help.
@@ -35,6 +36,7 @@ Nothing stays on the server.
 Examples:
 
     tailfold init --stream ORDERS --nats nats://127.0.0.1:4222
+    tailfold init --stream ORDERS --partitions 8
     tailfold init --events orders.ndjson --stream ORDERS -o projections/orders.yaml`
 }
 
@@ -43,6 +45,8 @@ func (c *initCommand) Run(app *App) error {
 	switch {
 	case c.Stream == "" && c.Events == "":
 		return usage(errors.New("name what to look at: --stream ORDERS for a stream on NATS, or --events orders.ndjson for a file with one JSON object a line"))
+	case c.Partitions < 0 || c.Partitions > maxPartitions:
+		return usage(fmt.Errorf("--partitions is %d: write 1 to %d", c.Partitions, maxPartitions))
 	case c.Sample < 1 || c.Sample > maxSample:
 		return usage(fmt.Errorf("--sample is %d: write 1 to %d", c.Sample, maxSample))
 	}
@@ -59,7 +63,7 @@ func (c *initCommand) Run(app *App) error {
 	if err != nil {
 		return usage(err)
 	}
-	d := &draft{config: config, program: app.Name, out: c.Out}
+	d := &draft{config: config, program: app.Name, out: c.Out, partitions: c.Partitions}
 	if c.Events != "" {
 		err = c.fromFile(app, d)
 	} else {

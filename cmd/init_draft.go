@@ -17,14 +17,15 @@ import (
 
 // draft becomes a configuration with a first projection.
 type draft struct {
-	config   *Config
-	program  string
-	out      string
-	stream   string
-	source   string   // what was looked at, for people
-	subjects []string // of the stream
-	fromLog  bool
-	events   []projections.Event
+	config     *Config
+	program    string
+	out        string
+	stream     string
+	source     string   // what was looked at, for people
+	subjects   []string // of the stream
+	partitions int
+	fromLog    bool
+	events     []projections.Event
 
 	guess    *guess
 	name     string
@@ -60,7 +61,7 @@ func (d *draft) write() ([]byte, error) {
 		}
 	}
 	d.writeTests(p)
-	text := d.head() + d.entryExplained() + d.testText
+	text := d.head() + d.streamEntry() + d.entryExplained() + d.testText
 	tests, err := declared.ParseTests(d.out, []byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("a fault of Tailfold, please report it: %w", err)

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/snapshotstore/read"
 )
 
 // holds runs check and test on a file that init wrote.
@@ -126,6 +129,66 @@ func TestInitFromAStreamHoldsAtOnceAndLeavesNoTrace(t *testing.T) {
 	}
 	if n := stream.CachedInfo().State.Consumers; n != 0 {
 		t.Errorf("the stream has %d consumers left", n)
+	}
+}
+
+// What init shows for partitions does what it says: the server puts events into them, and the configuration reads them.
+func TestInitWithPartitionsShowsTheTransformThatMakesThem(t *testing.T) {
+	server := natstest.Start(t)
+	js := natstest.JetStream(t, server.Connect())
+	config := jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}}
+	if _, err := js.CreateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "orders.c-1.placed", []byte(`{"type":"OrderPlaced","customer":"c-1","amount":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "tailfold.yaml")
+	if code, out, errs := call(t, "init", "--stream", "ORDERS", "--partitions", "8", "--nats", server.URL(), "--out", file); code != 0 {
+		t.Fatalf("code %d, %s%s", code, out, errs)
+	}
+	holds(t, file)
+	text := readFile(t, file)
+	shown := regexp.MustCompile(`--transform-source='([^']*)' --transform-destination='([^']*)'`).FindStringSubmatch(text)
+	if shown == nil {
+		t.Fatalf("no transform is shown:\n%s", text)
+	}
+	config.SubjectTransform = &jetstream.SubjectTransformConfig{Source: shown[1], Destination: shown[2]}
+	stream, err := js.UpdateStream(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Load(Sources{File: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		customer := fmt.Sprintf("c-%d", i)
+		ack, err := js.Publish(t.Context(), "orders."+customer+".placed", []byte(`{"type":"OrderPlaced","amount":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		msg, err := stream.GetMsg(t.Context(), ack.Sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		partition := read.Partition(customer, 8)
+		if want := fmt.Sprintf("orders.%d.%s.placed", partition, customer); msg.Subject != want {
+			t.Errorf("the server stored %s, want %s", msg.Subject, want)
+		}
+		if subjects := l.stream("ORDERS").subjects(partition); !projections.MatchSubject(subjects[0], msg.Subject) {
+			t.Errorf("partition %d reads %v, not %s", partition, subjects, msg.Subject)
+		}
+	}
+	for subject, want := range map[string]transform{
+		"a.>":     {"a.*.>", "a.{{partition(4,1)}}.{{wildcard(1)}}.>", "a.{partition}.>"},
+		"a.*":     {"a.*", "a.{{partition(4,1)}}.{{wildcard(1)}}", "a.{partition}.>"},
+		"a.b.*.c": {"a.b.*.c", "a.{{partition(4,1)}}.b.{{wildcard(1)}}.c", "a.{partition}.>"},
+		"a":       {"a.*", "a.{{partition(4,1)}}.{{wildcard(1)}}", "a.{partition}.>"},
+	} {
+		if got := transformOf(subject, 4); got != want {
+			t.Errorf("of %s: %+v, want %+v", subject, got, want)
+		}
 	}
 }
 

@@ -26,7 +26,9 @@ const (
 	feedMemory  = 32 << 20
 	restMemory  = 64 << 20
 
-	memoryWatch = time.Second
+	memoryWatch    = time.Second
+	idleAllocation = 16 << 20 // within that time: then the heap may only double
+	idlePercent    = 100
 )
 
 // memoryFiles are where Linux tells how much memory a container may have, in bytes.
@@ -36,22 +38,18 @@ func memoryFiles() []string {
 
 // ownMemory is how much memory a worker of this configuration should need, in bytes.
 func (l *loaded) ownMemory() int64 {
-	feeds := map[string]bool{}
-	for _, u := range l.units {
-		feeds[u.stream+"/"+strconv.Itoa(u.Partition)] = true
-	}
-	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(len(feeds), 8))*feedMemory + restMemory
+	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(l.feeds(), 8))*feedMemory + restMemory
 }
 
 // tuneMemory sets the garbage collector by the memory that the process may have, or else by what it should need: own,
-// in bytes. Who has set GOGC or GOMEMLIMIT has decided: both are then left alone. It tells whether the limit is the
-// worker's own, which has to be watched.
-func tuneMemory(environ, files []string, own int64, log *zap.Logger) (watch bool) {
+// in bytes. Who has set GOGC or GOMEMLIMIT has decided: both are then left alone. It tells whether they were set, and
+// whether the limit is the worker's own: then watchMemory adapts them.
+func tuneMemory(environ, files []string, own int64, log *zap.Logger) (set, isOwn bool) {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		if (name == "GOGC" || name == "GOMEMLIMIT") && value != "" {
 			log.Debug("the garbage collector is as the environment says", zap.String("variable", name))
-			return false
+			return false, false
 		}
 	}
 	limit := memoryLimit(files)
@@ -62,16 +60,19 @@ func tuneMemory(environ, files []string, own int64, log *zap.Logger) (watch bool
 	debug.SetMemoryLimit(budget)
 	debug.SetGCPercent(gcPercent)
 	log.Debug("garbage collector: set by the memory limit", zap.Int64("limit_bytes", limit), zap.Int64("memory_limit", budget), zap.Int("gc_percent", gcPercent))
-	return limit == 0
+	return true, limit == 0
 }
 
-// watchLimit raises the worker's own limit while what lives comes near it: a fold may keep more than is counted, and a
-// collector that must keep under too low a limit takes the time that folding needs.
-func watchLimit(ctx context.Context, own int64) {
+// watchMemory adapts the collector to what the process does, until ctx is done. Where the limit is the worker's own, it is
+// raised while what lives comes near it: a fold may keep more than is counted, and a collector that must keep under too low a
+// limit takes the time that folding needs. And while little is allocated, the heap is not left to grow to five times what
+// lives: an idle worker's collections cost nothing.
+func watchMemory(ctx context.Context, own int64, isOwn bool) {
 	tick := time.NewTicker(memoryWatch)
 	defer tick.Stop()
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	set := own
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	set, percent, allocated := own, gcPercent, sample[1].Value.Uint64()
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,11 +80,25 @@ func watchLimit(ctx context.Context, own int64) {
 		case <-tick.C:
 		}
 		metrics.Read(sample)
-		if limit := limitFor(own, int64(sample[0].Value.Uint64())); limit != set {
+		if limit := limitFor(own, int64(sample[0].Value.Uint64())); isOwn && limit != set {
 			debug.SetMemoryLimit(limit)
 			set = limit
 		}
+		now := sample[1].Value.Uint64()
+		if want := percentFor(now - allocated); want != percent {
+			debug.SetGCPercent(want)
+			percent = want
+		}
+		allocated = now
 	}
+}
+
+// percentFor is how much the heap may grow between two collections, by the bytes that were allocated within memoryWatch.
+func percentFor(allocated uint64) int {
+	if allocated < idleAllocation {
+		return idlePercent
+	}
+	return gcPercent
 }
 
 // limitFor is the limit for a heap of which so much lives: the worker's own, or one and a half times what lives, in

@@ -63,9 +63,9 @@ func TestTheCollectorIsSetByALimitUnlessTheEnvironmentSetsIt(t *testing.T) {
 		{[]string{"GOGC="}, []string{set}, gcPercent, 8589934592 / 10 * 9},
 	} {
 		debug.SetMemoryLimit(limit)
-		watch := tuneMemory(c.environ, c.files, own, zap.NewNop())
-		if watch != (c.limit == own) {
-			t.Errorf("%v, %v: the limit is watched: %v", c.environ, c.files, watch)
+		set, isOwn := tuneMemory(c.environ, c.files, own, zap.NewNop())
+		if set != (c.percent == gcPercent) || isOwn != (c.limit == own) {
+			t.Errorf("%v, %v: set: %v, its own limit: %v", c.environ, c.files, set, isOwn)
 		}
 		if got := debug.SetGCPercent(77); got != c.percent {
 			t.Errorf("%v, %v: the percentage is %d, want %d", c.environ, c.files, got, c.percent)
@@ -83,11 +83,14 @@ func TestTheWorkersOwnLimitGivesWayToWhatLives(t *testing.T) {
 			t.Errorf("with %d alive the limit is %d, want %d", c.live, got, c.want)
 		}
 	}
+	if percentFor(1<<20) != idlePercent || percentFor(1<<30) != gcPercent {
+		t.Error("an idle worker's heap grows as that of one that folds")
+	}
 	small := &loaded{Config: &Config{}}
 	small.Cache.MaxBytes = 64 << 20
 	for range 20 {
 		for partition := range 2 {
-			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S"})
+			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S", nil})
 		}
 	}
 	if got := small.ownMemory(); got != (128+64+64)<<20 {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tailfold/tailfold/consumer"
 	"github.com/tailfold/tailfold/snapshotstore"
 	"github.com/tailfold/tailfold/snapshotstore/filestore"
 	"github.com/tailfold/tailfold/snapshotstore/redisstore"
@@ -16,7 +15,7 @@ import (
 
 // models is where status, get and drop find out: the store itself, or the worker that holds it.
 type models interface {
-	rows(ctx context.Context) ([]consumer.UnitStatus, error)
+	status(ctx context.Context) (statusAnswer, error)
 	// get asks for a key; version 0 is the one that readers should use.
 	get(ctx context.Context, projection string, version int, key string) ([]valueAnswer, error)
 	keys(ctx context.Context, projection string, version int, prefix string, yield func(partition int,
@@ -86,7 +85,7 @@ func (l *loaded) openModels(ctx context.Context) (models, error) {
 // direct reads the store itself.
 type direct struct {
 	*values
-	status *statusReader
+	reader *statusReader
 	log    *streams
 }
 
@@ -99,7 +98,7 @@ func (l *loaded) openDirect() (models, error) {
 	return &direct{&values{store, l.units}, &statusReader{store: store, units: l.units, bounds: log.bounds}, log}, nil
 }
 
-func (d *direct) rows(ctx context.Context) ([]consumer.UnitStatus, error) { return d.status.rows(ctx) }
+func (d *direct) status(ctx context.Context) (statusAnswer, error) { return d.reader.all(ctx) }
 
 func (d *direct) get(ctx context.Context, projection string, version int, key string) ([]valueAnswer, error) {
 	version, err := d.version(ctx, projection, version)

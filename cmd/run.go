@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -64,7 +65,7 @@ func (a *App) run(l *loaded) error {
 	screen := newScreen(a.Stderr)
 	log := l.newLogger(screen)
 	defer log.Sync()
-	watchMemory := tuneMemory(a.Environ, memoryFiles(), l.ownMemory(), log)
+	tuned, ownLimit := tuneMemory(a.Environ, memoryFiles(), l.ownMemory(), log)
 	for _, warning := range l.Warnings {
 		log.Warn(warning)
 	}
@@ -86,9 +87,7 @@ func (a *App) run(l *loaded) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	config := l.workerConfig()
-	if config.Name == "" {
-		config.Name = randomName()
-	}
+	config.Name = uniqueName(l.Worker.Name)
 	config.Version, config.Store, config.Logs, config.Logger, config.Metrics, config.Grace = a.Version, store, streams.log, log, metrics, grace
 	log.Info("tailfold", l.startFields(a.Version, config.Name, listener)...)
 	if err := streams.connect(a.Context, config.Name, log); err != nil {
@@ -97,6 +96,11 @@ func (a *App) run(l *loaded) error {
 			return nil
 		}
 		return err
+	}
+	if l.Assign == "leases" {
+		if config.Membership, err = streams.members(); err != nil {
+			return usage(l.redacted(err))
+		}
 	}
 	worker, err := consumer.New(config)
 	if err != nil {
@@ -115,10 +119,8 @@ func (a *App) run(l *loaded) error {
 	if listener != nil {
 		api := &api{worker: worker, metrics: metrics, log: log, redact: l.redactor(), store: l.storeName(),
 			mayDrop: l.Store.File != "",
-			values:  &values{store, l.units},
-			status: &statusReader{store: store, units: l.units, bounds: streams.bounds, own: func() consumer.Report {
-				return consumer.Report{Worker: config.Name, Version: a.Version, Units: worker.Status()}
-			}}}
+			values:  &values{store, l.units}, subject: streams.subject,
+			status: &statusReader{store: store, units: l.units, bounds: streams.bounds, own: worker.Report}}
 		group.Go(func() error {
 			err := serve(beside, api.newServer(), listener)
 			if err != nil {
@@ -131,9 +133,9 @@ func (a *App) run(l *loaded) error {
 		(&watcher{status: worker.Status, screen: screen, log: log}).run(beside)
 		return nil
 	})
-	if watchMemory {
+	if tuned {
 		group.Go(func() error {
-			watchLimit(beside, l.ownMemory())
+			watchMemory(beside, l.ownMemory(), ownLimit)
 			return nil
 		})
 	}
@@ -184,11 +186,12 @@ func unique(list []string) []string {
 	return sortedKeys(seen)
 }
 
-// randomName is unique per process start: the host's name and a random part.
-func randomName() string {
+// uniqueName is the name that was given, or the host's, and a random part: no two starts of a process have the same one.
+// A worker that was thought dead, and goes on, must not be taken for its successor.
+func uniqueName(given string) string {
 	host, err := os.Hostname()
 	if err != nil || host == "" {
 		host = "worker"
 	}
-	return host + "-" + strings.ToLower(rand.Text()[:8])
+	return cmp.Or(given, host) + "-" + strings.ToLower(rand.Text()[:8])
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (c *statusCommand) Run(app *App) error {
 func (c *statusCommand) once(app *App, l *loaded, from models) error {
 	ctx, cancel := context.WithTimeout(app.Context, storeTimeout)
 	defer cancel()
-	rows, err := from.rows(ctx)
+	answer, err := from.status(ctx)
 	var logAway *logAwayError
 	if err != nil && !errors.As(err, &logAway) {
 		return l.storeAway(err)
@@ -77,12 +78,14 @@ func (c *statusCommand) once(app *App, l *loaded, from models) error {
 		if !c.Watch {
 			options = append(options, jsontext.WithIndent("  "))
 		}
-		if err := json.MarshalWrite(&text, statusAnswer{rows, l.storeName()}, options...); err != nil {
+		answer.Store = l.storeName()
+		if err := json.MarshalWrite(&text, answer, options...); err != nil {
 			return err
 		}
 		text.WriteByte('\n')
 	} else {
-		writeTable(&text, rows)
+		writeTable(&text, answer.Units)
+		writeWorkers(&text, answer)
 	}
 	if c.Watch && !c.JSON && isTerminal(app.Stdout) {
 		io.WriteString(app.Stdout, "\x1b[H\x1b[2J")
@@ -91,7 +94,7 @@ func (c *statusCommand) once(app *App, l *loaded, from models) error {
 	if logAway != nil {
 		return away(l.redacted(err))
 	}
-	for _, row := range rows {
+	for _, row := range answer.Units {
 		if row.State == consumer.Halted {
 			return notSo(nil) // the table says it
 		}
@@ -160,6 +163,35 @@ func writeTable(w io.Writer, rows []consumer.UnitStatus) {
 			for _, part := range wrap(text, tableWidth-4) {
 				fmt.Fprintln(w, "    "+part)
 			}
+		}
+	}
+}
+
+// writeWorkers tells of what lies across units: keys that cross partitions, and the workers, where they are several or one
+// of them can't do its work.
+func writeWorkers(w io.Writer, answer statusAnswer) {
+	for _, c := range answer.Crossing {
+		fmt.Fprintln(w)
+		for _, part := range wrap(c.String(), tableWidth) {
+			fmt.Fprintln(w, part)
+		}
+	}
+	if len(answer.Workers) < 2 && !slices.ContainsFunc(answer.Workers, func(row workerRow) bool { return row.Lease != "" }) {
+		return
+	}
+	width := len("WORKER")
+	for _, row := range answer.Workers {
+		width = max(width, utf8.RuneCountInString(row.Worker))
+	}
+	fmt.Fprintf(w, "\n%-*s  %5s  %-10s  %s\n", width, "WORKER", "UNITS", "VERSION", "RUNS")
+	for _, row := range answer.Workers {
+		text := fmt.Sprintf("%-*s  %5d  %-10s  %s", width, row.Worker, row.Units, row.Version, strings.Join(row.Runs, " "))
+		fmt.Fprintln(w, strings.TrimRight(shorten(text, max(tableWidth, width+20)), " "))
+		if row.Lease == "" {
+			continue
+		}
+		for _, part := range wrap("has no lease: "+row.Lease, tableWidth-4) {
+			fmt.Fprintln(w, "    "+part)
 		}
 	}
 }

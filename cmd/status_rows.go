@@ -16,8 +16,29 @@ import (
 
 // statusAnswer is what status --json prints, and what /api/v1/status answers.
 type statusAnswer struct {
-	Units []consumer.UnitStatus `json:"units"`
-	Store string                `json:"store"` // its name, without secrets
+	Units    []consumer.UnitStatus `json:"units"`
+	Workers  []workerRow           `json:"workers"`
+	Crossing []crossing            `json:"crossing,omitempty"`
+	Store    string                `json:"store"` // its name, without secrets
+}
+
+// workerRow is what a worker last said of itself.
+type workerRow struct {
+	Worker  string   `json:"worker"`
+	Version string   `json:"version"`
+	AgeMS   int64    `json:"age_ms"`         // since it said so, by the store's clock
+	Units   int      `json:"units"`          // that it runs or stands by for
+	Runs    []string `json:"runs"`           // projection versions of these units
+	Lease   string   `json:"lease,omitzero"` // why it has none, and so runs nothing
+}
+
+func workerRowOf(report consumer.Report, age time.Duration) workerRow {
+	runs := map[string]bool{}
+	for _, row := range report.Units {
+		runs[fmt.Sprintf("%s/v%d", row.Projection, row.Version)] = true
+	}
+	return workerRow{Worker: report.Worker, Version: report.Version, AgeMS: age.Milliseconds(), Units: len(report.Units),
+		Runs: append([]string{}, sortedKeys(runs)...), Lease: report.Lease}
 }
 
 // statusReader joins what workers last said, the marks in the store, and the configuration.
@@ -33,14 +54,34 @@ type statusReader struct {
 // rows has one row per unit, however many workers there are. A *logAwayError comes with all rows, less what the log
 // would have told.
 func (r *statusReader) rows(ctx context.Context) ([]consumer.UnitStatus, error) {
-	said, err := r.said(ctx)
-	if err != nil {
-		return nil, err
+	answer, err := r.read(ctx)
+	return answer.Units, err
+}
+
+// all has the rows, the workers, and the keys that cross partitions.
+func (r *statusReader) all(ctx context.Context) (statusAnswer, error) {
+	answer, err := r.read(ctx)
+	var logAway *logAwayError
+	if err != nil && !errors.As(err, &logAway) {
+		return answer, err
 	}
+	var failed error
+	if answer.Crossing, failed = r.crossing(ctx, answer.Units); failed != nil {
+		return answer, failed
+	}
+	return answer, err
+}
+
+func (r *statusReader) read(ctx context.Context) (answer statusAnswer, err error) {
+	said, workers, err := r.said(ctx)
+	if err != nil {
+		return answer, err
+	}
+	answer.Workers = workers
 	units := slices.Clone(r.units)
 	for u, rows := range said { // also those of other programs on this store
 		if !slices.ContainsFunc(units, func(known unit) bool { return known.Unit == u }) {
-			units = append(units, unit{u, rows[0].Stream})
+			units = append(units, unit{Unit: u, stream: rows[0].Stream})
 		}
 	}
 	slices.SortFunc(units, func(a, b unit) int {
@@ -52,27 +93,43 @@ func (r *statusReader) rows(ctx context.Context) ([]consumer.UnitStatus, error) 
 	for _, u := range units {
 		if _, ok := served[u.Projection]; !ok {
 			if served[u.Projection], err = r.store.Served(ctx, u.Projection); err != nil {
-				return nil, err
+				return answer, err
 			}
 		}
 		row := oneRow(u, said[u.Unit])
+		if row.State == consumer.Unowned {
+			row.Detail = whyUnowned(workers)
+		}
 		if err := r.addMark(ctx, u.Unit, &row); err != nil {
-			return nil, err
+			return answer, err
 		}
 		row.Served = served[u.Projection] == u.Version
 		rows = append(rows, row)
 	}
-	return rows, r.addHeads(ctx, rows)
+	answer.Units = rows
+	return answer, r.addHeads(ctx, rows)
 }
 
-// said has what the workers last said of each unit.
-func (r *statusReader) said(ctx context.Context) (map[snapshotstore.Unit][]consumer.UnitStatus, error) {
+// whyUnowned tells of workers that could have a unit, but for their lease.
+func whyUnowned(workers []workerRow) string {
+	for _, w := range workers {
+		if w.Lease != "" {
+			return fmt.Sprintf("no worker has this unit: worker %s has no lease: %s", w.Worker, w.Lease)
+		}
+	}
+	return ""
+}
+
+// said has what the workers last said of each unit, and of themselves.
+func (r *statusReader) said(ctx context.Context) (map[snapshotstore.Unit][]consumer.UnitStatus, []workerRow, error) {
 	workers, err := r.store.Workers(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	rows := []workerRow{}
 	said := map[snapshotstore.Unit][]consumer.UnitStatus{}
 	add := func(report consumer.Report, age time.Duration) {
+		rows = append(rows, workerRowOf(report, age))
 		for _, row := range report.Units {
 			if row.CheckpointAgeMS >= 0 {
 				row.CheckpointAgeMS += age.Milliseconds()
@@ -103,7 +160,8 @@ func (r *statusReader) said(ctx context.Context) (map[snapshotstore.Unit][]consu
 		report.Worker = cmp.Or(report.Worker, w.Worker)
 		add(report, w.Age)
 	}
-	return said, nil
+	slices.SortFunc(rows, func(a, b workerRow) int { return cmp.Compare(a.Worker, b.Worker) })
+	return said, rows, nil
 }
 
 // oneRow chooses the owner's row: the one with the highest epoch of those that do not stand by.

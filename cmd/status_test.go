@@ -39,7 +39,7 @@ func TestThereIsOneRowPerUnitHoweverManyWorkers(t *testing.T) {
 	if err := store.Promote(t.Context(), "totals", 0, 1); err != nil {
 		t.Fatal(err)
 	}
-	units := []unit{{totalsUnit, "ORDERS"}, {snapshotstore.Unit{Projection: "idle", Version: 2}, "ORDERS"}}
+	units := []unit{{totalsUnit, "ORDERS", nil}, {snapshotstore.Unit{Projection: "idle", Version: 2}, "ORDERS", nil}}
 	bounds := func(context.Context, string) (consumer.Bounds, error) { return consumer.Bounds{Last: 40}, nil }
 	reader := &statusReader{store: store, units: units, bounds: bounds}
 	idle := consumer.UnitStatus{Projection: "idle", Version: 2, Stream: "ORDERS", State: consumer.Unowned, Head: 40,

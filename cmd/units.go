@@ -20,7 +20,8 @@ type loaded struct {
 // unit is a unit and the stream that it reads.
 type unit struct {
 	snapshotstore.Unit
-	stream string
+	stream   string
+	subjects []string // of its partition; none: the whole stream
 }
 
 // load reads a configuration, and merges what it declares with the program's own projections.
@@ -36,21 +37,27 @@ func (a *App) load(from Sources) (*loaded, error) {
 	l := &loaded{Config: config, registry: registry}
 	for _, p := range registry.All() {
 		d := p.Definition()
-		for partition := range config.partitions(d.Stream) {
+		stream := config.stream(d.Stream)
+		for partition := range stream.Partitions {
 			l.units = append(l.units, unit{snapshotstore.Unit{Projection: d.Name, Version: d.Version,
-				Partition: partition}, d.Stream})
+				Partition: partition}, d.Stream, stream.subjects(partition)})
 		}
 	}
 	return l, nil
 }
 
-func (c *Config) partitions(stream string) int {
+func (c *Config) stream(name string) StreamConfig {
 	for _, s := range c.Streams {
-		if s.Name == stream {
-			return s.Partitions
+		if s.Name == name {
+			return s
 		}
 	}
-	return 1
+	return StreamConfig{Name: name, Partitions: 1}
+}
+
+// subjects are those of one partition.
+func (s StreamConfig) subjects(partition int) []string {
+	return consumer.Stream{PartitionSubjects: s.PartitionSubjects}.Subjects(partition)
 }
 
 // projectionNames are the names of all projections, each once.
@@ -103,14 +110,18 @@ func (l *loaded) storeAway(err error) error {
 
 // workerConfig is what the configuration means to the engine.
 func (l *loaded) workerConfig() consumer.Config {
+	shard, _ := parseShard(l.Shard) // it was checked
 	config := consumer.Config{
-		Name: l.Worker.Name, Registry: l.registry,
+		Registry: l.registry, LeaseTTL: l.Leases.TTL,
 		Checkpoint: consumer.Checkpoint{
 			Every: l.Checkpoint.Every, MaxPause: l.Checkpoint.MaxPause, MaxBytes: int(l.Checkpoint.MaxBytes),
 			Replay: consumer.CheckpointBounds{Every: l.Checkpoint.Replay.Every, MaxPause: l.Checkpoint.Replay.MaxPause,
 				MaxBytes: int(l.Checkpoint.Replay.MaxBytes)},
 		},
 		StepTimeout: l.StepTimeout, Cache: int(l.Cache.MaxBytes), MaxKey: int(l.Limits.MaxKey), MaxValue: int(l.Limits.MaxValue),
+	}
+	if l.Assign == "static" {
+		config.Shard = shard
 	}
 	if config.Cache == 0 {
 		config.Cache = -1 // the engine's word for keeping nothing

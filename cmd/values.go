@@ -118,12 +118,12 @@ func (e *tooEarlyError) Error() string {
 		e.reached, e.want, e.waited)
 }
 
-// await waits until all units of a version have reached a seq.
-func (v *values) await(ctx context.Context, projection string, version int, seq uint64, timeout time.Duration) error {
+// await waits until units have reached a seq.
+func (v *values) await(ctx context.Context, units []snapshotstore.Unit, seq uint64, timeout time.Duration) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	for _, u := range unitsOf(v.units, projection, version) {
+	for _, u := range units {
 		var reached uint64
 		for pause := 2 * time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 			mark, err := v.store.Head(ctx, u)

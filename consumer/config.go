@@ -26,6 +26,13 @@ type Config struct {
 	Store snapshotstore.Store
 	// Streams has settings of streams, by name. A stream that is not named has the defaults.
 	Streams []Stream
+	// Shard is the share of the feeds that this worker runs. Default: all of them. Not with Membership.
+	Shard Shard
+	// Membership is where the workers agree on who runs which units. Default nil: nobody assigns them, the worker runs its
+	// Shard.
+	Membership Membership
+	// LeaseTTL is how long a worker of a Membership may be silent before others take its units over. Default 5 s.
+	LeaseTTL time.Duration
 	// Checkpoint says when checkpoints are made.
 	Checkpoint Checkpoint
 	// StepTimeout is how long one step may take before the unit is STUCK. Default 10 s.
@@ -101,12 +108,19 @@ func (c Config) withDefaults() (Config, error) {
 	orDefault(&c.MaxValue, 1<<20)
 	orDefault(&c.Grace, 10*time.Second)
 	orDefault(&c.Renew, time.Second)
+	orDefault(&c.LeaseTTL, 5*time.Second)
 	for name, d := range map[string]time.Duration{"Checkpoint.Every": c.Checkpoint.Every, "Checkpoint.MaxPause": c.Checkpoint.MaxPause,
 		"Checkpoint.Replay.Every": c.Checkpoint.Replay.Every, "Checkpoint.Replay.MaxPause": c.Checkpoint.Replay.MaxPause,
-		"StepTimeout": c.StepTimeout, "Grace": c.Grace, "Renew": c.Renew} {
+		"StepTimeout": c.StepTimeout, "Grace": c.Grace, "Renew": c.Renew, "LeaseTTL": c.LeaseTTL} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("%s is negative: %v", name, d))
 		}
+	}
+	if n := c.Shard.Count; n < 0 || c.Shard.Index < 0 || c.Shard.Index > 0 && c.Shard.Index >= n {
+		errs = append(errs, fmt.Errorf("Shard is %d of %d: the first is 0, the last %d", c.Shard.Index, n, n-1))
+	}
+	if c.Shard.Count > 1 && c.Membership != nil {
+		errs = append(errs, errors.New("Shard and Membership are both set: units are assigned by one of them"))
 	}
 	for i := range c.Streams {
 		orDefault(&c.Streams[i].Partitions, 1)

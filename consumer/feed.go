@@ -14,9 +14,9 @@ import (
 // Bounds of a feed's ring. What a unit has not taken yet may pile up to the first two; what all units have taken is
 // kept up to the other two, so that a unit that comes from behind can step over without reading alone.
 const (
-	ringBytes    = 16 << 20
+	ringBytes    = 16 << 20 // less where a worker has many feeds
 	ringBatches  = 4096
-	kept         = 2 << 20
+	keptShare    = 8 // of the ring
 	keptBatches  = 1024
 	gatherFor    = 5 * time.Millisecond // a new feed waits so long for units that want to begin near by
 	nearBy       = 10_000               // seqs: a unit so little ahead of a feed joins it rather than read alone
@@ -34,8 +34,10 @@ var errRefiltered = errors.New("reader is opened again with a filter")
 // too slow for the others, gets one of its own until it has caught up.
 type feeds struct {
 	log      Log
+	base     []string // the subjects of the partition; none: the whole stream
 	subjects []string // what the units want, together; none: everything
 	wg       *sync.WaitGroup
+	ring     int // bytes
 
 	mu       sync.Mutex
 	open     []*feed
@@ -207,7 +209,7 @@ func (fd *feed) read(ctx context.Context) error {
 		return err
 	}
 	fd.feeds.mu.Lock()
-	var subjects []string
+	subjects := fd.feeds.base
 	if fd.feeds.filtered {
 		subjects = fd.feeds.subjects
 	}
@@ -280,8 +282,8 @@ func (fd *feed) trim() (full bool) {
 	bytes := fd.bytes
 	for i := range fd.batches {
 		left := len(fd.batches) - i
-		over := bytes > ringBytes || left > ringBatches
-		spare := bytes > kept || left > keptBatches
+		over := bytes > fd.feeds.ring || left > ringBatches
+		spare := bytes > fd.feeds.ring/keptShare || left > keptBatches
 		taken := fd.base+i < slowest
 		if left == 1 || !(taken && spare) && !(over && fastest == end) {
 			full = over && left > 1

@@ -47,7 +47,7 @@ func (u *unit) halt(ctx context.Context, v *Verdict) (owner *snapshotstore.Mark)
 		case sight == sightChanged:
 			return nil
 		case time.Since(judged) >= judgeAgain:
-			if judged = time.Now(); v.Reason == Unsuitable || u.putRight(ctx, v, mark) {
+			if judged = time.Now(); v.Reason == Unsuitable || v.Reason == Changed && mark.IsZero() || u.putRight(ctx, v, mark) {
 				return nil
 			}
 		}
@@ -75,12 +75,19 @@ func (u *unit) putRight(ctx context.Context, v *Verdict, mark snapshotstore.Mark
 	return err == nil && verdict == nil && (proof != ProofCreated || v.Reason == Gap)
 }
 
-// standBy waits until the unit's owner is gone: the log has something past its mark, and the mark does not move.
+// standBy waits until the unit's owner is gone: the log has something past its mark, and the mark does not move, for long
+// enough; or the owner itself says that it does not have the unit any more. Progress is the heartbeat: that the membership
+// does not know the owner only makes the wait shorter, for a membership can be wrong.
 func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 	u.owned(mark)
 	u.highest = max(u.highest, mark.Epoch)
 	u.set(Standby, nil)
-	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when that one stops making progress for %v", mark.Writer, mark.Epoch, standbyAfter))
+	when := fmt.Sprintf("stops making progress for %v", standbyAfter)
+	if u.worker.config.Membership != nil {
+		when = "gives it up, or " + when
+	}
+	u.detail(fmt.Sprintf("worker %s has it, with epoch %d: this one takes over when that one %s", mark.Writer, mark.Epoch, when))
+	idle := false // there is something to do that the owner has not done since the last look
 	for still := time.Now(); ; {
 		if sleep(ctx, standbyLook) != nil {
 			return
@@ -89,19 +96,24 @@ func (u *unit) standBy(ctx context.Context, mark snapshotstore.Mark) {
 		if err != nil {
 			continue
 		}
-		switch standbySees(mark, now, time.Since(still)) {
+		presence := u.worker.presence(mark.Writer, u.id)
+		switch standbySees(mark, now, time.Since(still), presence, u.worker.config.LeaseTTL) {
 		case standingMoved:
-			mark, still = now, time.Now()
+			mark, still, idle = now, time.Now(), false
 			u.owned(mark)
 			continue
 		case standingWaits:
 			continue
+		case standingStill:
+			if !idle {
+				if idle, _ = u.unread(ctx, mark.Seq); !idle {
+					still = time.Now()
+				}
+				continue // an event that has just come is not held against the owner
+			}
 		}
-		still = time.Now()
-		if unread, head := u.unread(ctx, mark.Seq); unread {
-			u.log.Info("taking over: the owner makes no progress", zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq), zap.Uint64("head", head))
-			return
-		}
+		u.log.Info("taking over: the owner "+presence.why(), zap.String("owner", mark.Writer), zap.Uint64("seq", mark.Seq))
+		return
 	}
 }
 

@@ -153,14 +153,22 @@ const (
 	standingWaits standing = iota // the owner may be at work
 	standingMoved                 // it is: the mark has moved
 	standingStill                 // the mark has not moved for long: if the log has, the owner is gone
+	standingGone                  // the owner has given it up
 )
 
-// standbySees decides about a look at the mark: left is what it saw before, which has not moved for still.
-func standbySees(left, now snapshotstore.Mark, still time.Duration) standing {
+// standbySees decides about a look at the mark: left is what it saw before, which has not moved for still. That the
+// membership does not know the owner only makes the wait shorter: it may be wrong.
+func standbySees(left, now snapshotstore.Mark, still time.Duration, owner presence, ttl time.Duration) standing {
+	patience := standbyAfter
+	if owner == away {
+		patience = min(patience, ttl)
+	}
 	switch {
 	case !sameMark(left, now):
 		return standingMoved
-	case still < standbyAfter:
+	case owner == gaveUp:
+		return standingGone
+	case still < patience:
 		return standingWaits
 	}
 	return standingStill

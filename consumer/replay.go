@@ -10,8 +10,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tailfold/tailfold/projections"
@@ -261,7 +259,7 @@ func (m ReadModel) lastMessage(ctx context.Context, bounds Bounds, after, upTo u
 
 // foldEvent folds one event, all or nothing. Where it can't be folded, the projection's policy decides.
 func (m ReadModel) foldEvent(s *Snapshot, event []projections.Event) error {
-	changes, err := foldAlone(m.Projection.NewFold(projections.FoldOptions{Subjects: m.subjects()}), s.Values, event)
+	changes, err := foldAlone(m.Projection.NewFold(projections.FoldOptions{Subjects: m.Stream.Subjects(m.Partition)}), s.Values, event)
 	if err != nil {
 		return m.poisoned(s, event[0], err)
 	}
@@ -311,13 +309,5 @@ func (m ReadModel) poisoned(s *Snapshot, event projections.Event, err error) err
 }
 
 func (m ReadModel) definition() string {
-	return m.Projection.Definition().Text(m.Partition, max(1, m.Stream.Partitions))
-}
-
-func (m ReadModel) subjects() []string {
-	var subjects []string
-	for _, s := range m.Stream.PartitionSubjects {
-		subjects = append(subjects, strings.ReplaceAll(s, "{partition}", strconv.Itoa(m.Partition)))
-	}
-	return subjects
+	return m.Stream.definition(m.Projection.Definition(), m.Partition)
 }

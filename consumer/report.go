@@ -28,6 +28,33 @@ func (u *unit) row(now time.Time) UnitStatus {
 	return row
 }
 
+// takenOn notes that the worker begins to run the unit.
+func (u *unit) takenOn(now time.Time) {
+	u.meters.begin()
+	u.mu.Lock()
+	u.startedAt, u.committed, u.verdict, u.behind = now, time.Time{}, nil, false
+	u.status = UnitStatus{Projection: u.id.Projection, Version: u.id.Version, Partition: u.id.Partition, Stream: u.stream.Name,
+		State: Starting, CheckpointAgeMS: -1, Owner: u.worker.config.Name, Standbys: []string{},
+		Folded: u.status.Folded, Skipped: u.status.Skipped, StartedUnixMS: now.UnixMilli()}
+	u.mu.Unlock()
+	u.meters.state(Starting, nil)
+	token(u.worker.changed)
+}
+
+// stays leaves what the unit was last doing to be looked at: the worker that nobody assigns anything has stopped with it.
+func (u *unit) stays() {}
+
+// givenUp notes that the worker does not run the unit any more.
+func (u *unit) givenUp() {
+	u.mu.Lock()
+	u.status.State, u.verdict = Unowned, nil
+	u.status.Verdict, u.status.Detail = "", ""
+	u.countNear()
+	u.mu.Unlock()
+	u.meters.end()
+	token(u.worker.changed)
+}
+
 // started notes where the unit goes on.
 func (u *unit) started(r *runner) {
 	u.mu.Lock()
@@ -53,10 +80,11 @@ func (u *unit) becameLive(r *runner) {
 }
 
 // recognised notes how the log was recognised.
-func (u *unit) recognised(proof Proof, head uint64) {
+func (u *unit) recognised(proof Proof, log Bounds) {
 	u.mu.Lock()
-	u.status.Proof, u.status.Head = string(proof), head
+	u.status.Proof, u.status.Head = string(proof), log.Last
 	u.mu.Unlock()
+	u.meters.first.Set(float64(log.First))
 }
 
 // sawMark notes what the store holds.
@@ -96,6 +124,7 @@ func (u *unit) settled(held snapshotstore.Mark, f *flight, now time.Time) {
 	u.status.Head = max(u.status.Head, held.Seq)
 	u.mu.Unlock()
 	u.meters.checkpoints.Inc()
+	u.meters.storeHeld.Add(f.held.Seconds())
 	u.meters.checkpointSeconds.Observe(now.Sub(f.began).Seconds())
 	u.meters.checkpointKeys.Add(float64(f.keys))
 	u.meters.seq.Set(float64(held.Seq))

@@ -142,7 +142,7 @@ func (r *runner) recognise(ctx context.Context, at position) (Bounds, *outcome) 
 	case got.verdict != nil:
 		return Bounds{}, &outcome{verdict: got.verdict}
 	}
-	r.u.recognised(got.proof, got.bounds.Last)
+	r.u.recognised(got.proof, got.bounds)
 	if !at.created.IsZero() && !at.created.Equal(got.bounds.Created) && at.seq > 0 {
 		r.u.log.Warn("the stream says that it was made at another time, but its messages are those that were folded: the new time is noted",
 			zap.Time("was", at.created), zap.Time("is", got.bounds.Created))

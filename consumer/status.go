@@ -48,5 +48,6 @@ type Report struct {
 	Worker  string       `json:"worker"`
 	Version string       `json:"version"`
 	RenewMS int64        `json:"renew_ms"`
+	Lease   string       `json:"lease,omitzero"` // why it can't renew its lease, and so runs nothing
 	Units   []UnitStatus `json:"units"`
 }

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,13 @@ type Worker struct {
 	ended     atomic.Bool
 	bar       chan struct{} // held by the unit that folds an event at which workers may have died
 
+	meters  *meterVecs
+	ring    int           // bytes that a feed may hold for its units
+	folding atomic.Int64  // units that run
 	changed chan struct{} // has a token when a unit's state has changed since it was announced
+
+	roll  atomic.Pointer[roll]   // the other workers, by leases; nil while none are known
+	lease atomic.Pointer[string] // why the worker can't renew its lease; nil where it can
 
 	wg  sync.WaitGroup  // everything that units and feeds have started
 	ctx context.Context // of Run; feeds live on it
@@ -51,7 +58,9 @@ func New(config Config) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: metrics: %w", err)
 	}
+	w.meters = meters
 	streams := map[string][]*feeds{}
+	w.ring = config.ring()
 	for _, p := range config.Registry.All() {
 		d := p.Definition()
 		stream := config.stream(d.Stream)
@@ -82,6 +91,28 @@ func (c Config) stream(name string) Stream {
 	return Stream{Name: name, Partitions: 1}
 }
 
+// Subjects are those of one partition; none: the whole stream.
+func (s Stream) Subjects(partition int) []string {
+	var subjects []string
+	for _, subject := range s.PartitionSubjects {
+		subjects = append(subjects, strings.ReplaceAll(subject, "{partition}", strconv.Itoa(partition)))
+	}
+	return subjects
+}
+
+// definition is the canonical text of a projection's definition on one partition. Of a partitioned stream the subjects
+// that tell the partition are part of it.
+func (s Stream) definition(d projections.Definition, partition int) string {
+	if own := s.Subjects(partition); len(own) > 0 {
+		narrowed, ok := projections.NarrowSubjects(d.Subjects, own)
+		if !ok { // there is no event that it wants
+			narrowed = append(slices.Clone(d.Subjects), own...)
+		}
+		d.Subjects = narrowed
+	}
+	return d.Text(partition, max(1, s.Partitions))
+}
+
 func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 	all := make([]*feeds, stream.Partitions)
 	for partition := range all {
@@ -89,7 +120,7 @@ func (w *Worker) feedsOf(stream Stream) ([]*feeds, error) {
 		if err != nil {
 			return nil, err
 		}
-		all[partition] = &feeds{log: log, wg: &w.wg}
+		all[partition] = &feeds{log: log, ring: w.ring, base: stream.Subjects(partition), wg: &w.wg}
 	}
 	return all, nil
 }
@@ -98,7 +129,7 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 	u := &unit{
 		id:         snapshotstore.Unit{Projection: d.Name, Version: d.Version, Partition: partition},
 		projection: p, definition: d, stream: stream, feeds: f, worker: w,
-		text:     d.Text(partition, stream.Partitions),
+		text:     stream.definition(d, partition),
 		meters:   m.of(d.Name, d.Version, partition),
 		squeeze:  make(chan struct{}, 1),
 		portion:  firstPortion,
@@ -106,11 +137,12 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 		log:      w.config.Logger.With(zap.String("projection", d.Name), zap.Int("projection_version", d.Version), zap.Int("partition", partition), zap.String("stream", d.Stream)),
 	}
 	u.fingerprint = projections.Fingerprint(u.text)
-	for _, s := range stream.PartitionSubjects {
-		u.subjects = append(u.subjects, strings.ReplaceAll(s, "{partition}", strconv.Itoa(partition)))
-	}
-	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Starting,
+	u.subjects = stream.Subjects(partition)
+	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Unowned,
 		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}
+	if w.config.Membership == nil && w.config.Shard.Has(d.Stream, partition) {
+		u.status.State = Starting // as soon as the worker runs
+	}
 	return u
 }
 
@@ -145,21 +177,30 @@ func (w *Worker) Run(ctx context.Context) error {
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.ctx = inner
 	w.ticked.Store(time.Now().UnixNano())
-	now := time.Now()
-	var units, announcer sync.WaitGroup
-	for _, u := range w.units {
-		u.mu.Lock()
-		u.startedAt = now
-		u.status.StartedUnixMS = now.UnixMilli()
-		u.mu.Unlock()
-		units.Go(func() { u.run(ctx) })
-	}
+	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
-	units.Wait()
+	if w.config.Membership != nil {
+		w.byLeases(ctx, inner)
+	} else {
+		w.byShard(ctx)
+	}
 	cancel()
 	announcer.Wait()
 	w.wg.Wait()
 	return nil
+}
+
+// byShard runs the units of the worker's shard until ctx is done.
+func (w *Worker) byShard(ctx context.Context) {
+	mine := map[snapshotstore.Unit]bool{}
+	for _, u := range w.units {
+		if w.config.Shard.Has(u.stream.Name, u.id.Partition) {
+			mine[u.id] = true
+		}
+	}
+	crew := newCrew(ctx, w.units, (*unit).stays)
+	crew.keep(mine)
+	crew.wait()
 }
 
 // announce says in the store what the worker's units do, until ctx is done, and then takes it back.
@@ -174,7 +215,7 @@ func (w *Worker) announce(ctx context.Context) {
 			}
 		}
 		call, cancel := context.WithTimeout(ctx, max(w.config.Renew, time.Second))
-		report, err := json.Marshal(Report{Worker: w.config.Name, Version: w.config.Version, RenewMS: w.config.Renew.Milliseconds(), Units: w.Status()}, json.Deterministic(true))
+		report, err := json.Marshal(w.Report(), json.Deterministic(true))
 		if err == nil {
 			err = w.config.Store.Announce(call, w.config.Name, report, w.config.Renew)
 		}
@@ -197,21 +238,64 @@ func (w *Worker) announce(ctx context.Context) {
 	}
 }
 
-// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head.
+// bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head. What all
+// units that are not near it may keep uncommitted together is bounded, however many there are.
 func (w *Worker) bounds() CheckpointBounds {
-	if w.near.Load() > 0 {
+	near := w.near.Load()
+	if near > 0 {
 		return CheckpointBounds{Every: w.config.Checkpoint.Every, MaxPause: w.config.Checkpoint.MaxPause, MaxBytes: w.config.Checkpoint.MaxBytes}
 	}
-	return w.config.Checkpoint.Replay
+	bounds := w.config.Checkpoint.Replay
+	if units := int(w.folding.Load()); units > 1 {
+		bounds.MaxBytes = min(bounds.MaxBytes, max(replayBytes/units, leastBytes))
+	}
+	return bounds
 }
 
-// Status tells of each unit of this worker, by projection, version and partition.
+const (
+	replayBytes = 256 << 20 // uncommitted, of all units of a worker that replay together, about
+	leastBytes  = 128 << 10 // of one
+	feedBytes   = 256 << 20 // read and not yet folded, of all feeds of a worker
+	leastRing   = 1 << 20   // of one
+)
+
+// ring is how many bytes one of a worker's feeds may hold for its units.
+func (c Config) ring() int {
+	feeds := map[string]int{}
+	for _, p := range c.Registry.All() {
+		name := p.Definition().Stream
+		feeds[name] = c.stream(name).Partitions
+	}
+	n := 0
+	for _, partitions := range feeds {
+		n += partitions
+	}
+	return min(ringBytes, max(feedBytes/max(1, n), leastRing))
+}
+
+// Status tells of each unit that this worker runs or stands by for, by projection, version and partition. Units of its
+// configuration that others are to run are not among them.
 func (w *Worker) Status() []UnitStatus {
 	rows := make([]UnitStatus, 0, len(w.units))
 	for _, u := range w.units {
-		rows = append(rows, u.row(time.Now()))
+		if row := u.row(time.Now()); row.State != Unowned {
+			rows = append(rows, row)
+		}
 	}
 	return rows
+}
+
+// Report is what the worker says of itself, as it announces it in the store.
+func (w *Worker) Report() Report {
+	return Report{Worker: w.config.Name, Version: w.config.Version, RenewMS: w.config.Renew.Milliseconds(),
+		Lease: w.leaseProblem(), Units: w.Status()}
+}
+
+func (w *Worker) leaseProblem() string {
+	if problem := w.lease.Load(); problem != nil {
+		return *problem
+	}
+	return ""
 }
 
 // Alive returns an error if the worker is in a state that only a restart mends: Run has returned, or its goroutines do
@@ -233,6 +317,9 @@ func (w *Worker) Ready() error {
 		return errors.New("the worker is not running")
 	}
 	var errs []error
+	if w.config.Membership != nil && w.roll.Load() == nil {
+		errs = append(errs, fmt.Errorf("the worker has no lease (yet): %s", cmp.Or(w.leaseProblem(), "it is joining the others")))
+	}
 	for _, row := range w.Status() {
 		ok := row.State == Live && row.Verdict == "" || row.State == Standby || row.State == Halted
 		if !ok {

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tailfold/tailfold/cmd"
 	"github.com/tailfold/tailfold/consumer"
 	"github.com/tailfold/tailfold/consumer/natslog"
 	"github.com/tailfold/tailfold/projections"
@@ -40,6 +41,14 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if os.Getenv("TAILFOLD_FAULTS_COMMAND") != "" { // the whole program, with the models
+		registry := &projections.Registry{}
+		if err := registry.Add(models()...); err != nil {
+			fmt.Fprintln(os.Stderr, "worker:", err)
+			os.Exit(1)
+		}
+		cmd.Main(registry)
 	}
 	flag.Parse()
 	os.Exit(m.Run())

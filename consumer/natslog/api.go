@@ -211,14 +211,20 @@ func (l *Log) request(ctx context.Context, op, api string, body any, into interf
 // ask sends one request and waits for its answer. A server that refuses to pass the request on says so, on the
 // connection, before it answers the ping of the flush: so a refusal is known at once, not after a timeout.
 func ask(ctx context.Context, conn *nats.Conn, subject string, payload []byte) (*nats.Msg, error) {
-	inbox := conn.NewInbox()
-	sub, err := conn.SubscribeSync(inbox)
+	return askWith(ctx, conn, &nats.Msg{Subject: subject, Data: payload})
+}
+
+// askWith does the same with a header.
+func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, error) {
+	inbox, subject := conn.NewInbox(), msg.Subject
+	answers := make(chan *nats.Msg, 1) // SubscribeSync would reserve half a megabyte for 65,536 of them
+	sub, err := conn.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed, and the subscription with it
 	old := conn.LastError()
-	if err := conn.PublishRequest(subject, inbox, payload); err != nil {
+	if err := conn.PublishMsg(&nats.Msg{Subject: subject, Reply: inbox, Header: msg.Header, Data: msg.Data}); err != nil {
 		return nil, err
 	}
 	if err := conn.FlushWithContext(ctx); err != nil {
@@ -227,7 +233,18 @@ func ask(ctx context.Context, conn *nats.Conn, subject string, payload []byte) (
 	if refused := refusal(conn, old, subject); refused != nil {
 		return nil, refused
 	}
-	return sub.NextMsgWithContext(ctx)
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case answer, ok := <-answers:
+		switch {
+		case !ok:
+			return nil, nats.ErrConnectionClosed
+		case len(answer.Data) == 0 && answer.Header.Get("Status") == "503":
+			return nil, nats.ErrNoResponders
+		}
+		return answer, nil
+	}
 }
 
 // refusal is a permission violation that came after old and is about subject or about an inbox.

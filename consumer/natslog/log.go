@@ -38,6 +38,9 @@ type Config struct {
 	APIPrefix string
 	// Worker is named in each consumer's metadata, so that an operator can tell whose it is.
 	Worker string
+	// PullBytes bounds what is asked for at a time; two such requests are under way. It is raised to the server's largest
+	// message, without which a pull would never be served. Default 4 MiB.
+	PullBytes int
 	// Heartbeat is how often the server shows on an idle stream that it is there. A reader that has missed three asks
 	// what is wrong, and ends unless the server is only slow. Default 1 s.
 	Heartbeat time.Duration
@@ -83,6 +86,9 @@ func New(config Config) (*Log, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("log: %w", err)
+	}
+	if config.PullBytes <= 0 {
+		config.PullBytes = pullBytes
 	}
 	orDefault(&config.Heartbeat, time.Second)
 	orDefault(&config.InactiveThreshold, 30*time.Second)
@@ -174,6 +180,15 @@ func (l *Log) Witness(ctx context.Context, seq uint64) (consumer.Witness, error)
 		return consumer.Witness{}, err
 	}
 	return m.witness(), nil
+}
+
+// Subject reads the subject of the message at seq. consumer.ErrNoMessage: the stream has none there.
+func (l *Log) Subject(ctx context.Context, seq uint64) (string, error) {
+	m, err := l.message(ctx, "subject", messageRequest{Seq: seq})
+	if err != nil {
+		return "", err
+	}
+	return m.Subject, nil
 }
 
 func (m *storedMessage) witness() consumer.Witness {

@@ -22,8 +22,7 @@ const (
 	// pullMessages are asked for at a time, two such requests being under way: throughput is what is under way per
 	// round trip.
 	pullMessages = 5000
-	// pullBytes bound a pull. It is raised to the server's largest message, without which a pull would never be served.
-	pullBytes = 4 << 20
+	pullBytes    = 4 << 20 // of a pull, unless the configuration says otherwise
 	// pullExpires is how long the server keeps a pull.
 	pullExpires = 30 * time.Second
 	// missedBeats end a reader.
@@ -131,7 +130,7 @@ func (r *reader) open(ctx context.Context, selected selection) error {
 	}
 	r.filter = selected.filter != ""
 	r.maxBatch = atMost(pullMessages, config.MaxBatch)
-	r.maxBytes = atMost(max(pullBytes, int(conn.MaxPayload())+64<<10), config.MaxBytes)
+	r.maxBytes = atMost(max(l.config.PullBytes, int(conn.MaxPayload())+64<<10), config.MaxBytes)
 	r.expires = time.Duration(atMost(int64(pullExpires), config.MaxExpires))
 
 	info, err := l.info(ctx, "open")
