@@ -467,7 +467,7 @@ func (m *model) own(s *modelState, w, u int, act func(string) modelAction) {
 			return
 		}
 		t := *s
-		t.units[u].runs[w].reader = modelOpened
+		t.units[u].runs[w].reader, t.units[u].runs[w].opened = modelOpened, r.created
 		m.emit(act("opens a reader"), &t, "")
 	case modelOpened, modelOpenedEnded:
 		m.recognise(s, w, u, act("judges the log before the first event"), true)
@@ -507,13 +507,17 @@ func (m *model) recognise(s *modelState, w, u int, a modelAction, first bool) {
 	case j.reason == 0:
 		t := *s
 		n := &t.units[u].runs[w]
+		n.created, n.opened = t.log.created, 0
 		switch {
 		case !first:
 			n.reader, n.read = modelNoReader, 0
+		case !m.steps.sameLog(modelTimes[r.opened], modelTimes[t.log.created]):
+			n.reader, n.read = modelNoReader, 0
+			a.what += ": it was made again, the reader is opened once more"
 		case n.reader == modelOpened:
-			n.reader, n.created = modelJudged, t.log.created
+			n.reader = modelJudged
 		default:
-			n.reader, n.created = modelJudgedEnded, t.log.created
+			n.reader = modelJudgedEnded
 		}
 		m.emit(a, &t, wrong)
 	case onlyTail(r.held.real(&s.log), uint64(r.seq)):
@@ -579,25 +583,33 @@ func (m *model) standby(s *modelState, w, u int, moved, over modelAction) {
 	unit := &s.units[u]
 	l := &s.log
 	left, now := unit.runs[w].held.real(l), unit.mark.real(l)
-	switch standbySees(left, now, standbyAfter) {
+	begin := func(a modelAction) {
+		t := *s
+		t.units[u].runs[w] = modelRun{phase: modelStarting, highest: unit.runs[w].highest}
+		m.emit(a, &t, "")
+	}
+	other := &unit.runs[1-w]
+	switch standbySees(left, now, 0, gaveUp, 0) {
 	case standingMoved:
 		t := *s
 		t.units[u].runs[w].held = unit.mark
 		m.emit(moved, &t, "")
-	case standingStill:
-		seq := unit.mark.seq
-		if !(l.n < seq || l.n > seq && l.n >= l.first) {
-			return
-		}
-		for o := range modelWorkers { // the owner would have made progress
-			other := &unit.runs[o]
-			over.fault = over.fault || o != w && (other.phase == modelStarting || other.phase == modelFound || other.phase == modelClaiming ||
-				other.phase == modelOwning && other.held.id == unit.mark.id)
-		}
-		t := *s
-		t.units[u].runs[w] = modelRun{phase: modelStarting, highest: unit.runs[w].highest}
-		m.emit(over, &t, "")
+	case standingGone: // whether the membership is right or wrong
+		a := over
+		a.what, a.fault = "stands by, and takes over: the membership says that the owner gave it up", other.phase != modelDown
+		begin(a)
 	}
+	seq := unit.mark.seq
+	if standbySees(left, now, standbyAfter, there, 0) != standingStill || !(l.n < seq || l.n > seq && l.n >= l.first) {
+		return
+	}
+	switch other.phase {
+	case modelStarting, modelFound, modelClaiming:
+		over.fault = true // without faults it would have made progress
+	case modelOwning:
+		over.fault = other.held.id == unit.mark.id
+	}
+	begin(over)
 }
 
 // halted is one look of a halted unit, and a judgement of the log once in a while.

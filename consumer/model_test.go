@@ -82,6 +82,7 @@ type modelRun struct {
 	flight  modelCheckpoint
 	fresh   bool
 	reader  modelReader
+	opened  uint8 // created of the log as it was judged before the reader was opened
 	read    uint8 // the last event that a reader that has ended had read
 	seq     uint8
 	last    uint8
@@ -244,6 +245,7 @@ type modelSteps struct {
 	checkpointOf      func(held snapshotstore.Mark, folded position, last Witness) snapshotstore.Mark
 	whose             func(at position, start projections.Start, log Bounds, heard []testimony) (Proof, *Verdict)
 	tailOf            func(events []projections.Event, seq uint64) []projections.Event
+	sameLog           func(opened, judged time.Time) bool
 	sameMark          func(left, held snapshotstore.Mark) bool
 	unfenced          bool // fence lets checkpoints in from any mark
 	again             bool // a store that adds what a checkpoint changes, and does so once more when it is sent again
@@ -252,5 +254,5 @@ type modelSteps struct {
 
 func engineSteps() modelSteps {
 	return modelSteps{fence: snapshotstore.Fence, claimOf: claimOf, afterRefusedClaim: afterRefusedClaim, afterConflict: afterConflict,
-		checkpointOf: checkpointOf, whose: whose, tailOf: tailOf, sameMark: sameMark}
+		checkpointOf: checkpointOf, whose: whose, tailOf: tailOf, sameLog: sameLog, sameMark: sameMark}
 }

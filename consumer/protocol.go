@@ -132,6 +132,11 @@ func onlyTail(held snapshotstore.Mark, folded uint64) bool {
 	return !held.IsZero() && folded > held.Seq
 }
 
+// sameLog tells whether a reader that was opened after the log had been judged reads the log that is judged now: both were
+// made at one time. Else the log was made again around the time when the reader was opened, and what it hands out may be
+// the old one's, which must not be folded under the name of the new one.
+func sameLog(opened, judged time.Time) bool { return opened.Equal(judged) }
+
 // continues tells whether a batch that begins at from continues what is folded up to seq. What it has of that is left out.
 func continues(from, seq uint64) bool { return from <= seq }
 
