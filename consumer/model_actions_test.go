@@ -33,6 +33,7 @@ func (a modelAction) String() string {
 type model struct {
 	steps                       modelSteps
 	units, events, upsets, drop int
+	faults                      int // -1: any number, and they are not counted
 	emit                        func(a modelAction, s *modelState, wrong string)
 	memo                        map[modelRuling]modelJudgement
 }
@@ -352,7 +353,7 @@ func (m *model) deliver(s *modelState, u int, c modelCheckpoint, a *modelAction)
 		}
 	}
 	switch {
-	case was.id == 0:
+	case was.id == 0 || m.steps.ownersUnseen:
 	case c.to.epoch < was.epoch:
 		return p, fmt.Sprintf("the epoch went back from %d to %d", was.epoch, c.to.epoch)
 	case c.to.seq < was.seq:

@@ -220,7 +220,6 @@ func (m *model) explore() modelResult {
 				if result.wrong != "" {
 					return
 				}
-				result.transitions++
 				if wrong != "" {
 					result.wrong, result.trace = wrong, append(m.trace(&x, at), a.String())
 					return
@@ -230,8 +229,11 @@ func (m *model) explore() modelResult {
 					return
 				}
 				next := *s // whoever emits it may go on with it
-				m.normalise(&next)
+				if !m.becomes(&next, a) {
+					return
+				}
 				s = &next
+				result.transitions++
 				key := m.key(seed, s)
 				number, known := x.index[key]
 				if !known {
@@ -267,6 +269,18 @@ func (m *model) explore() modelResult {
 	return result
 }
 
+// becomes makes a state of what an action led to, if that is within the bounds.
+func (m *model) becomes(s *modelState, a modelAction) bool {
+	if m.faults >= 0 && a.fault && (a.worker >= 0 || a.unit >= 0) {
+		if int(s.log.faults) >= m.faults {
+			return false
+		}
+		s.log.faults++
+	}
+	m.normalise(s)
+	return true
+}
+
 func (m *model) first() modelState {
 	return modelState{log: modelLog{first: 1}}
 }
@@ -295,7 +309,7 @@ func (m *model) trace(x *explored, state uint32) (steps []string) {
 			if n == choices[i] {
 				steps = append(steps, a.String())
 				next = *t
-				m.normalise(&next)
+				m.becomes(&next, a)
 			}
 			n++
 		}

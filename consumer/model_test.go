@@ -107,6 +107,7 @@ type modelLog struct {
 	used     uint8              // ids given out
 	upsets   uint8
 	drops    uint8
+	faults   uint8                  // where they are counted
 	before   [modelEvents + 1]uint8 // the event that an event followed when it was stored, 0: none
 	seqOf    [modelEvents + 1]uint8
 	madeIn   [modelEvents + 1]uint8
@@ -248,6 +249,7 @@ type modelSteps struct {
 	sameLog           func(opened, judged time.Time) bool
 	sameMark          func(left, held snapshotstore.Mark) bool
 	unfenced          bool // fence lets checkpoints in from any mark
+	ownersUnseen      bool // what owners do to marks is not looked at, only what becomes of the values
 	again             bool // a store that adds what a checkpoint changes, and does so once more when it is sent again
 	apart             bool // a store that keeps the position first and the values after
 }
