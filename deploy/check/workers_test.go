@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,6 +190,31 @@ func TestPodsRunAsRendered(t *testing.T) {
 			t.Logf("%d pods ran %d units of %d owners; %d metrics asked for are exported", len(pods), len(status.Units), len(owners), len(asked))
 		})
 	}
+}
+
+// With a token in the Secret the probes are answered as before, and the metrics only to who has it.
+func TestATokenIsNoConcernOfTheProbes(t *testing.T) {
+	const token = "0123456789abcdef0123456789abcdef"
+	one := kustomize(t, "base").pod(t, 0, map[string]string{"TAILFOLD_HTTP_TOKEN": token, "TAILFOLD_NATS_URL": "nats://127.0.0.1:" + freePort(t)})
+	for what, want := range map[string]int{"startup": 200, "liveness": 200, "readiness": 503} {
+		await(t, "the "+what+" probe", func() bool {
+			code, _ := one.ask(probes(one.container)[what])
+			return code == want
+		})
+	}
+	if code, body := get(t, one.base+"/metrics"); code != 401 {
+		t.Errorf("the metrics are answered %d without the token: %.200s", code, body)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, one.base+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil || response.StatusCode != 200 {
+		t.Fatalf("with the token: %v, %v", response, err)
+	}
+	response.Body.Close()
 }
 
 // Every setting that is named anywhere here is one of the program's.
