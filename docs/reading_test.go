@@ -136,14 +136,6 @@ func TestSourcedStreamsAreJoined(t *testing.T) {
 	}
 }
 
-func toAny(words []string) []any {
-	all := make([]any, len(words))
-	for i, word := range words {
-		all[i] = word
-	}
-	return all
-}
-
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
