@@ -74,10 +74,7 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	if p.eager {
 		return 0, true
 	}
-	by := p.changedAt.Add(p.bounds.Every)
-	if shared := p.endedAt.Add(restFactor * p.held * time.Duration(p.crowd)); p.crowd > 1 && shared.After(by) && !p.gentle {
-		by = shared // else those that replay together would keep the store busy all the time, and write hot keys again and again
-	}
+	by := p.changedAt.Add(p.every(l))
 	switch {
 	case l.keys == 0: // only the position has moved
 	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause():
@@ -93,6 +90,17 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 		}
 	}
 	return max(0, by.Sub(now)), true
+}
+
+// every is how long changes wait at the most. Those that replay together would keep the store busy all the time, and write
+// hot keys again and again: they keep their checkpoints back so long that all of them, the one that is due and those like it,
+// take a fifth of the store's time, but no longer than folding may go on without one.
+func (p *pace) every(l load) time.Duration {
+	if p.crowd < 2 || p.gentle {
+		return p.bounds.Every
+	}
+	shared := restFactor * time.Duration(p.crowd) * max(p.held, p.pause(l))
+	return min(max(p.bounds.Every, shared), fullFactor*p.bounds.Every)
 }
 
 // maxPause is how long a commit may hold the store.

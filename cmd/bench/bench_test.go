@@ -56,9 +56,14 @@ type printed struct {
 	PeakRSS      *int64              `json:"peak_rss_bytes"`
 	Restart      map[string]*float64 `json:"restart_ms"`
 	CheckpointMS map[string]*float64 `json:"checkpoint_ms"`
-	NaiveEvents  int                 `json:"naive_events"`
-	Keys         int                 `json:"keys"`
-	Machine      map[string]any      `json:"machine"`
+	Scripts      map[string]struct {
+		PerEvent *float64 `json:"us_per_event"`
+		Share    *float64 `json:"share"`
+		Longest  *float64 `json:"longest_ms"`
+	} `json:"redis_scripts"`
+	NaiveEvents int            `json:"naive_events"`
+	Keys        int            `json:"keys"`
+	Machine     map[string]any `json:"machine"`
 }
 
 // nothingLeft demands that neither server has anything of the command's.
@@ -99,6 +104,15 @@ func TestEveryContenderIsRightAndNothingIsLeftBehind(t *testing.T) {
 	}
 	if len(got.Wrong) > 0 || got.Events != 4000 || got.NaiveEvents != 2000 || got.Fanout["16"] == nil {
 		t.Errorf("it prints %s", stdout)
+	}
+	for _, name := range []string{"go", "declared"} {
+		x, ok := got.Scripts[name]
+		if !ok || x.PerEvent == nil || *x.PerEvent <= 0 || x.Share == nil || x.Longest != nil { // the slow log of this Redis is not the command's to empty
+			t.Errorf("the scripts of %s took %+v", name, x)
+		}
+	}
+	if _, ok := got.Scripts["naive"]; ok {
+		t.Error("naive is said to have run scripts")
 	}
 	if got.PeakRSS != nil || got.Restart["keys_1m"] != nil {
 		t.Errorf("what was not measured has figures: %s", stdout)

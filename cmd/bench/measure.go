@@ -85,12 +85,13 @@ func (b *bench) measured(ctx context.Context, log *stream, name, way string, eve
 		}
 		s.Config = config
 	}
-	before := b.servers.cpu(ctx)
+	b.servers.forgetSlow(ctx)
+	before, scripted := b.servers.cpu(ctx), b.servers.scripts(ctx)
 	out, err := b.carryOut(ctx, s)
 	if err != nil {
 		return b.fails(ctx, name, s, err)
 	}
-	after := b.servers.cpu(ctx)
+	after, has := b.servers.cpu(ctx), b.servers.scripts(ctx)
 	wrong := ""
 	switch {
 	case out.Events != events:
@@ -103,6 +104,9 @@ func (b *bench) measured(ctx context.Context, log *stream, name, way string, eve
 		wrong = differs(want, got)
 	}
 	b.report.add(name, out, events, before, after, wrong)
+	if n := has.calls - scripted.calls; n > 0 {
+		b.report.addScripts(name, out, events, has.took-scripted.took, b.servers.longest(ctx))
+	}
 	return b.unlink(ctx, s.Prefix+"*")
 }
 

@@ -27,6 +27,7 @@ type report struct {
 	NaiveEvents int
 	options     *Command
 	runs        map[string][]sample
+	scripts     map[string][]scriptCost
 	fans        map[int][]float64
 	restart     map[string]float64
 	freshness   []float64
@@ -36,7 +37,7 @@ type report struct {
 }
 
 func newReport(c *Command, version string, s *servers) *report {
-	return &report{options: c, runs: map[string][]sample{}, fans: map[int][]float64{}, restart: map[string]float64{},
+	return &report{options: c, runs: map[string][]sample{}, scripts: map[string][]scriptCost{}, fans: map[int][]float64{}, restart: map[string]float64{},
 		checkpoint: map[string]float64{}, Machine: map[string]any{"cores": runtime.NumCPU(), "cpu": cpuName(), "os": runtime.GOOS,
 			"arch": runtime.GOARCH, "go": runtime.Version(), "tailfold": version, "nats": s.natsText, "redis": s.redisText,
 			"rounds": c.Rounds, "event_bytes": c.Size}}
@@ -88,6 +89,38 @@ func (r *report) add(name string, out outcome, events int, before, after cpu, wr
 		x.redis = perEvent(after.redis-before.redis, events)
 	}
 	r.runs[name] = append(r.runs[name], x)
+}
+
+// scriptCost is what one run's scripts cost Redis's other clients.
+type scriptCost struct {
+	perEvent float64 // microseconds
+	share    float64 // of the run's time
+	longest  float64 // milliseconds; negative: not known
+}
+
+func (r *report) addScripts(name string, out outcome, events int, took, longest time.Duration) {
+	x := scriptCost{perEvent: perEvent(took, events), share: took.Seconds() / time.Duration(out.Took).Seconds(), longest: -1}
+	if longest >= 0 {
+		x.longest = float64(longest) / float64(time.Millisecond)
+	}
+	r.scripts[name] = append(r.scripts[name], x)
+}
+
+// scriptsOf has the medians of a contender's runs, and the longest script of all of them; nil where there were none.
+func (r *report) scriptsOf(name string) map[string]any {
+	var list [2][]float64
+	longest := -1.0
+	for _, x := range r.scripts[name] {
+		list[0], list[1], longest = append(list[0], x.perEvent), append(list[1], x.share), max(longest, x.longest)
+	}
+	if len(list[0]) == 0 {
+		return nil
+	}
+	parts := map[string]any{"us_per_event": hundredths(median(list[0])), "share": hundredths(median(list[1])), "longest_ms": nil}
+	if longest >= 0 {
+		parts["longest_ms"] = hundredths(longest)
+	}
+	return parts
 }
 
 func (r *report) addFan(fans int, rate float64, wrong string) {
@@ -184,6 +217,10 @@ func (r *report) object() map[string]any {
 	for _, name := range entrants {
 		cost[name] = r.cost(name)
 	}
+	scripts := map[string]any{}
+	for name := range r.scripts {
+		scripts[name] = r.scriptsOf(name)
+	}
 	restart := map[string]any{}
 	for _, name := range restartNames {
 		restart[name] = known(r.restart, name)
@@ -214,7 +251,7 @@ func (r *report) object() map[string]any {
 		"peak_rss_bytes": rss,
 		"ratios": map[string]any{"go_to_limit": r.ratio("go", "limit"), "declared_to_limit": r.ratio("declared", "limit"),
 			"go_to_naive": r.ratio("go", "naive"), "go_to_batched": r.ratio("go", "batched"), "fanout_16_to_1": r.fanRatio()},
-		"cpu_us_per_event": cost, "wrong": wrong, "machine": r.Machine,
+		"cpu_us_per_event": cost, "redis_scripts": scripts, "wrong": wrong, "machine": r.Machine,
 	}
 }
 

@@ -170,7 +170,8 @@ func (s *servers) startRedis(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	command := exec.Command(program, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
+	command := exec.Command(program, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
+		"--slowlog-log-slower-than", strconv.FormatInt(slowFrom.Microseconds(), 10), "--slowlog-max-len", "10000")
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("redis-server: %w", err)

@@ -49,6 +49,11 @@ func (r *report) writeText(to io.Writer) error {
 			fmt.Fprintf(out, "Tailfold, Go, to batched\t%v\n", x)
 		}
 	}
+	for _, name := range entrants {
+		if x := r.scriptsOf(name); x != nil {
+			fmt.Fprintf(out, "Redis in scripts of %s\t%s µs/event\t%s of the time\tlongest: %s ms\n", titles[name], text(x["us_per_event"]), text(x["share"]), text(x["longest_ms"]))
+		}
+	}
 	if len(r.fans) > 0 || r.isWrong("fanout") {
 		fmt.Fprintf(out, "\nfan-out: folds/s with")
 		for _, n := range fanSizes {

@@ -16,13 +16,16 @@ import (
 )
 
 // commitScript is a checkpoint. ARGV: from, to, the definition ("": leave it), the skipped events as JSON without the
-// brackets ("": none), the number of arrays with what is put (field, value, field, value, …), these, and arrays with the
-// deleted fields; an array is MessagePack (see packed).
+// brackets ("": none), the number of arguments that put, these (field, value, field, value, … each, packed), those that
+// delete (fields, packed).
+//
+// Each text as an argument of its own would be made three times in Redis, as an argument, as Lua's and as HSET's, and
+// would cost this side more than all else that it does for a key: so thousands of them are packed into one.
 //
 // The #! line without flags makes Redis refuse the script as a whole, before its first line, when it may not write
 // (OOM, READONLY, MISCONF, NOREPLICAS): a script has no rollback. For the same reason all that could fail is looked at
 // before the first write, and the mark goes last: the HDEL of a field that is never there finds out whether ACL rules
-// allow it, while HSET is refused, if so, at the first one. Lua's unpack takes 7,998 values at most. It answers, in
+// allow it, while HSET is refused, if so, at the first one. Lua calls with 7,998 values at most. It answers, in
 // microseconds by Redis's own clock, how long it took: other clients waited for so long.
 var commitScript = redis.NewScript(`#!lua
 local key, from, to, definition, skipped, puts = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -56,10 +59,10 @@ if skipped ~= '' then
 end
 redis.call('HDEL', key, '$')
 for i = 6, 5 + puts do
-  redis.call('HSET', key, unpack(cmsgpack.unpack(ARGV[i])))
+  redis.call('HSET', key, cmsgpack.unpack(ARGV[i]))
 end
 for i = 6 + puts, #ARGV do
-  redis.call('HDEL', key, unpack(cmsgpack.unpack(ARGV[i])))
+  redis.call('HDEL', key, cmsgpack.unpack(ARGV[i]))
 end
 if skipped ~= '' then
   redis.call('HSET', key, '$skipped', skipped)
@@ -135,29 +138,11 @@ func commitArgs(checkpoint snapshotstore.Checkpoint) ([]any, error) {
 		}
 		skipped[i] = string(text)
 	}
-	bytes := 0
-	for i := range checkpoint.Put {
-		bytes += len(checkpoint.Put[i].Key) + len(checkpoint.Put[i].Data)
-	}
-	put := newPacked(2*len(checkpoint.Put), bytes)
-	for i := range checkpoint.Put {
-		put.addField(checkpoint.Put[i].Key)
-		put.add("", "", checkpoint.Put[i].Data)
-	}
-	deleted := newPacked(len(checkpoint.Delete), 0)
-	for _, key := range checkpoint.Delete {
-		deleted.addField(key)
-	}
-	puts, deletes := put.all(), deleted.all()
-	args := make([]any, 0, 5+len(puts)+len(deletes))
-	args = append(args, checkpoint.From.Raw, checkpoint.To.Raw, checkpoint.Definition, strings.Join(skipped, ","), len(puts))
-	for _, array := range puts {
-		args = append(args, array)
-	}
-	for _, array := range deletes {
-		args = append(args, array)
-	}
-	return args, nil
+	puts := packPuts(checkpoint.Put)
+	args := append(make([]any, 0, 8+len(puts)), checkpoint.From.Raw, checkpoint.To.Raw, checkpoint.Definition,
+		strings.Join(skipped, ","), len(puts))
+	args = append(args, puts...)
+	return append(args, packDeletes(checkpoint.Delete)...), nil
 }
 
 // run runs a script by its hash, and by its text where the server does not know it: after a restart, a fail-over or a

@@ -1,67 +1,66 @@
 package redisstore
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
 
-// packed is a list of strings as MessagePack arrays of up to packItems strings each, one argument of a script for each
-// array. Redis reads an argument of megabytes in one piece, where it makes an object of each of a hundred thousand small
-// ones, twice; its own cmsgpack makes Lua strings of the array at once. It takes half of Redis's time for a checkpoint off,
-// and most of the client's.
-type packed struct {
-	arrays [][]byte
-	open   []byte // the array that is being filled, its header left out
-	items  int    // in it
-}
-
-// packItems are in one array: Lua's unpack takes 7,998 values at most.
-const packItems = 7000
-
-// newPacked has room for items strings of so many bytes together.
-func newPacked(items, bytes int) *packed {
-	return &packed{open: make([]byte, headerBytes, min(items, packItems)*lengthBytes+min(bytes, bytes/max(1, items)*packItems+packItems)+headerBytes)}
-}
-
-const (
-	headerBytes = 3 // of an array
-	lengthBytes = 5 // of a string, at most
+	"github.com/tailfold/tailfold/snapshotstore"
 )
 
-func (p *packed) add(prefix, text string, data []byte) {
-	if p.items == packItems {
-		p.close()
+// packChunk is how many texts one argument of the commit script has at the most: Lua can't hand on many more at once.
+const packChunk = 7000
+
+// packPuts packs fields and values in turn, packChunk of them into each argument.
+func packPuts(entries []snapshotstore.Entry) []any {
+	var args []any
+	for part := range slices.Chunk(entries, packChunk/2) {
+		size := 0
+		for i := range part {
+			size += len(part[i].Key) + len(part[i].Data) + 1 + 2*packHead
+		}
+		packed := make([]byte, 0, size)
+		for i := range part {
+			packed = packField(packed, part[i].Key)
+			packed = append(appendHead(packed, len(part[i].Data)), part[i].Data...)
+		}
+		args = append(args, packed)
 	}
-	switch n := len(prefix) + len(text) + len(data); {
+	return args
+}
+
+// packDeletes packs the fields of keys, packChunk of them into each argument.
+func packDeletes(keys []string) []any {
+	var args []any
+	for part := range slices.Chunk(keys, packChunk) {
+		var packed []byte
+		for _, key := range part {
+			packed = packField(packed, key)
+		}
+		args = append(args, packed)
+	}
+	return args
+}
+
+// packField appends what Field makes of a key, without making it.
+func packField(to []byte, key string) []byte {
+	if strings.HasPrefix(key, "$") {
+		return append(append(appendHead(to, len(key)+1), '$'), key...)
+	}
+	return append(appendHead(to, len(key)), key...)
+}
+
+// packHead is the longest that appendHead appends.
+const packHead = 5
+
+// appendHead begins a text of n bytes in MessagePack, which Redis's Lua unpacks.
+func appendHead(to []byte, n int) []byte {
+	switch {
 	case n < 32:
-		p.open = append(p.open, 0xa0|byte(n))
+		return append(to, 0xa0|byte(n))
 	case n < 1<<16:
-		p.open = binary.BigEndian.AppendUint16(append(p.open, 0xda), uint16(n))
+		return binary.BigEndian.AppendUint16(append(to, 0xda), uint16(n))
 	default:
-		p.open = binary.BigEndian.AppendUint32(append(p.open, 0xdb), uint32(n))
+		return binary.BigEndian.AppendUint32(append(to, 0xdb), uint32(n))
 	}
-	p.open = append(append(append(p.open, prefix...), text...), data...)
-	p.items++
-}
-
-// addField adds the field of a key.
-func (p *packed) addField(key string) {
-	if len(key) > 0 && key[0] == '$' {
-		p.add("$", key, nil)
-		return
-	}
-	p.add("", key, nil)
-}
-
-func (p *packed) close() {
-	if p.items == 0 {
-		return
-	}
-	p.open[0] = 0xdc
-	binary.BigEndian.PutUint16(p.open[1:], uint16(p.items))
-	p.arrays = append(p.arrays, p.open)
-	p.open, p.items = make([]byte, headerBytes, len(p.open)+len(p.open)/8), 0
-}
-
-// all are the arrays.
-func (p *packed) all() [][]byte {
-	p.close()
-	return p.arrays
 }
