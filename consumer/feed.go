@@ -30,6 +30,9 @@ var errBehind = errors.New("fell behind the feed")
 // errMissed tells that what the reader handed out begins after the end of what it had handed out before.
 var errMissed = errors.New("a delivery was missed: a batch does not follow the last one")
 
+// errRemade tells that a log was made again around the time when its reader was opened.
+var errRemade = errors.New("the log was made again while its reader was opened")
+
 // errRefiltered tells that a feed was closed to be opened again with a filter.
 var errRefiltered = errors.New("reader is opened again with a filter")
 
@@ -51,9 +54,10 @@ type feeds struct {
 // feed is one reader and the ring of batches that its units take from, each at its own pace. It lives as long as its
 // reader: when that ends, every unit joins anew and judges the log again.
 type feed struct {
-	feeds  *feeds
-	cancel context.CancelFunc
-	room   chan struct{} // has a token when a unit has taken something
+	feeds   *feeds
+	cancel  context.CancelFunc
+	room    chan struct{} // has a token when a unit has taken something
+	created time.Time     // of the log, as it was judged before the reader was opened
 
 	mu      sync.Mutex
 	units   []*subscription
@@ -75,8 +79,8 @@ type subscription struct {
 }
 
 // join gives a unit at seq a place in a feed that covers what comes after it, opening one if there is none. ctx is the
-// worker's: the feed lives on it.
-func (f *feeds) join(ctx context.Context, seq uint64) *subscription {
+// worker's: the feed lives on it. created is of the log, as it was judged last.
+func (f *feeds) join(ctx context.Context, seq uint64, created time.Time) *subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fd := range f.open {
@@ -85,7 +89,7 @@ func (f *feeds) join(ctx context.Context, seq uint64) *subscription {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), from: seq, pos: seq}
+	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), created: created, from: seq, pos: seq}
 	s := fd.admit(seq)
 	f.open = append(f.open, fd)
 	f.count.Store(int32(len(f.open)))
@@ -167,6 +171,16 @@ func (s *subscription) leave() {
 	}
 	fd.mu.Unlock()
 	token(fd.room)
+}
+
+// end ends the unit's feed for all its units.
+func (s *subscription) end(err error) {
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	if s.feed.err == nil {
+		s.feed.err = err
+		s.feed.cancel()
+	}
 }
 
 // take returns the next batch. Without one it returns false, or the error that ended the feed.

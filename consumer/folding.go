@@ -16,10 +16,7 @@ import (
 // foldBatch folds what is new in a batch. Most batches are folded as a whole; where an event is suspected of something,
 // or recorded as skipped, in parts.
 func (r *runner) foldBatch(ctx, sending context.Context, batch Batch) *outcome {
-	events := batch.Events
-	for len(events) > 0 && events[0].Seq <= r.seq {
-		events = events[1:]
-	}
+	events := tailOf(batch.Events, r.seq)
 	for len(events) > 0 {
 		n, suspected := r.care.next(events)
 		part := events[:n]
