@@ -56,6 +56,6 @@ var wrongEngines = []mutant{
 	{"a shrunk log taken for the same", 15, []edit{{judgeFile, "	if log.Last < at.seq {", "	if false {"}}},
 	{"gap not seen", 12, []edit{{judgeFile, "case log.First > at.seq+1 && sameCreated:", "case false:"}}},
 	{"position moved without a witness", 13, []edit{{protocolFile, "folded.created, witnessesWith(held.Witnesses, last)", "folded.created, held.Witnesses"}}},
-	{"event of the mark folded twice", 2, []edit{{foldingFile, "events[0].Seq <= r.seq", "events[0].Seq < r.seq"}}},
+	{"event of the mark folded twice", 2, []edit{{protocolFile, "events[0].Seq <= seq", "events[0].Seq < seq"}}},
 	{"suspects folded before what came first is committed", 2, []edit{{foldingFile, "if suspected { // what is folded so far", "if false { // what is folded so far"}}},
 }
