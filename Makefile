@@ -45,6 +45,10 @@ faults: redis ## kill workers, NATS and Redis KILLS times in each test, and comp
 swarm: redis ## kill 1,000 workers that share 8 partitions by leases, with readers whose history is checked (half an hour)
 	go test ./consumer/faults -run TestWorkersUnderLeasesAreKilled -swarm 1000 -v -timeout 60m
 
+.PHONY: mutants
+mutants: ## try engines that were made wrong on purpose: each must be caught by the schedule of its seed
+	go test ./consumer/schedules -run TestMutantsAreCaught -mutants all -v -timeout 20m
+
 .PHONY: kill
 kill: ## a minute of kill -9: kill a worker 200 times under load, and compare with a full replay
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go run ./cmd/tailfold dev --kill 200 --dir "$$dir/dev"

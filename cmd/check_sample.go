@@ -123,7 +123,7 @@ func (l *loaded) examineOne(p projections.Projection, s *sample, all *shape) *sa
 		r.Values = append(r.Values, sampledValue{key, jsontext.Value(t.values[key])})
 	}
 	for _, e := range t.poison {
-		r.Poison = append(r.Poison, poisonReport{e.Seq, e.Key, e.Err.Error()})
+		r.Poison = append(r.Poison, poisonReport{e.Seq, e.Key, projections.Quoted(e.Err)})
 	}
 	declaration, ok := p.(*declared.Projection)
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -308,7 +309,7 @@ func TestNoSecretIsShownAnywhere(t *testing.T) {
 	redis.Do("CONFIG", "SET", "requirepass", redisSecret)
 	file := configFile(t, totals+"nats: {url: '"+server.URL()+"', user: worker, password: "+
 		"'"+natsSecret+"'}\nstore: {redis: '"+
-		strings.Replace(redis.URL(), "redis://", "redis://:redis%2FPa55+word@", 1)+"'}\n")
+		strings.Replace(redis.URL(), "redis://", "redis://:redis%2FPa55+word@", 1)+"'}\nhttp: {token: "+httpToken+"}\n")
 	worker := start(t, nil, "-c", file)
 	worker.ready()
 	var all []string
@@ -320,8 +321,10 @@ func TestNoSecretIsShownAnywhere(t *testing.T) {
 	}
 	for _, path := range []string{"/api/v1/status", "/readyz", "/livez", "/metrics", "/api/v1/projections/x/keys/y",
 		"/api/v1/projections/customer-totals/keys/c-1"} {
-		_, body := get(t, worker.base+path)
-		all = append(all, body)
+		for _, token := range []string{"", "Bearer " + httpToken} {
+			_, body := askWith(t, nil, http.MethodGet, worker.base+path, token)
+			all = append(all, body)
+		}
 	}
 	redis.Do("CONFIG", "SET", "requirepass", "another")
 	redis.Do("CLIENT", "KILL", "TYPE", "normal")
@@ -344,7 +347,7 @@ func TestNoSecretIsShownAnywhere(t *testing.T) {
 		t.Error("the test has not seen what it should have")
 	}
 	for _, text := range all {
-		for _, secret := range []string{natsSecret, redisSecret, "redis%2FPa55+word"} {
+		for _, secret := range []string{natsSecret, redisSecret, httpToken, "redis%2FPa55+word"} {
 			keepsSecret(t, text, secret)
 		}
 	}

@@ -77,7 +77,15 @@ type StoreConfig struct {
 
 // HTTPConfig is the worker's HTTP server.
 type HTTPConfig struct {
-	Listen string `key:"listen" default:"127.0.0.1:8321" flag:"listen" help:"Address of /livez, /readyz, /metrics and /api/v1, as host:port; off: none."`
+	Listen string        `key:"listen" default:"127.0.0.1:8321" flag:"listen" help:"Address of /livez, /readyz, /metrics and /api/v1, as host:port; off: none."`
+	Token  string        `key:"token" secret:"true" help:"If set, all but /livez and /readyz wants it, as Authorization: Bearer TOKEN. 16 characters or more."`
+	TLS    HTTPTLSConfig `key:"tls" help:"Encryption of the HTTP server, TLS 1.2 or newer."`
+}
+
+// HTTPTLSConfig has the files of the HTTP server's certificate.
+type HTTPTLSConfig struct {
+	Cert string `key:"cert" path:"true" help:"Path of the server's certificate (PEM), with those between it and its authority. Read again when it changes. Commands that ask the worker trust this certificate and no other."`
+	Key  string `key:"key" path:"true" help:"Path of its private key (PEM)."`
 }
 
 // WorkerConfig is this worker.
@@ -121,6 +129,8 @@ type LimitsConfig struct {
 type LogConfig struct {
 	Format string `key:"format" default:"auto" oneof:"auto,console,json" flag:"log-format" help:"json, console (for people), or auto: console on a terminal, else json."`
 	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error" flag:"log-level" help:"The least important level to write."`
+
+	Payloads bool `key:"payloads" default:"false" help:"Whether logs, verdicts, status and $skipped may quote data of events and values, where that is what could not be folded. Without it they have seq, subject, key and cause."`
 }
 
 // StreamConfig has the settings of one stream.

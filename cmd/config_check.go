@@ -146,6 +146,7 @@ func firstSet(c *Config, paths ...string) string {
 }
 
 func (d *decoder) checkHTTP() {
+	d.checkHTTPAccess()
 	listen := d.config.HTTP.Listen
 	if listen == "off" {
 		return

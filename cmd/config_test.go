@@ -68,7 +68,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 nats: {url: "tls://a:4222,tls://b:4222", user: worker, password: "${NATS_PW}", domain: hub, context: "", reader: plain,
   tls: {ca: ca.pem, cert: ca.pem, key: ca.pem}}
 store: {file: ./tailfold.db, prefix: shop}
-http: {listen: ":9000"}
+http: {listen: ":9000", token: "${HTTP_TOKEN}", tls: {cert: ca.pem, key: ca.pem}}
 worker: {name: w-1}
 assign: static
 shard: 0/1
@@ -81,20 +81,20 @@ checkpoint:
 step_timeout: 1m30s
 cache: {max_bytes: 0}
 limits: {max_key: 1KiB, max_value: 2097152}
-log: {format: json, level: debug}
+log: {format: json, level: debug, payloads: true}
 streams:
 - name: ORDERS
   partitions: 1
   holes: accept
 - {name: "${PREFIX:-SHOP}"}
-`, []string{"NATS_PW=s3cr3t"}, nil)
+`, []string{"NATS_PW=s3cr3t", "HTTP_TOKEN=0123456789abcdef"}, nil)
 	if err == nil {
 		t.Fatal("ca.pem does not exist: that should be said")
 	}
 	if err := os.WriteFile("ca.pem", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Load(Sources{File: "tailfold.yaml", Environ: []string{"NATS_PW=s3cr3t"}})
+	got, err := Load(Sources{File: "tailfold.yaml", Environ: []string{"NATS_PW=s3cr3t", "HTTP_TOKEN=0123456789abcdef"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,12 +102,13 @@ streams:
 		File: "tailfold.yaml",
 		NATS: NATSConfig{URL: "tls://a:4222,tls://b:4222", User: "worker", Password: "s3cr3t", Domain: "hub", Reader: "plain",
 			TLS: TLSConfig{CA: "ca.pem", Cert: "ca.pem", Key: "ca.pem"}},
-		Store: StoreConfig{File: "tailfold.db", Prefix: "shop"}, HTTP: HTTPConfig{Listen: ":9000"}, Worker: WorkerConfig{Name: "w-1"},
+		Store: StoreConfig{File: "tailfold.db", Prefix: "shop"}, HTTP: HTTPConfig{Listen: ":9000", Token: "0123456789abcdef",
+			TLS: HTTPTLSConfig{Cert: "ca.pem", Key: "ca.pem"}}, Worker: WorkerConfig{Name: "w-1"},
 		Assign: "static", Shard: "0/1", Leases: LeasesConfig{TTL: time.Minute},
 		Checkpoint: CheckpointConfig{Every: time.Second, MaxPause: 20 * time.Millisecond, MaxBytes: 2 << 20,
 			Replay: ReplayConfig{Every: 3 * time.Second, MaxPause: 200 * time.Millisecond, MaxBytes: 500_000}},
 		StepTimeout: 90 * time.Second, Limits: LimitsConfig{MaxKey: 1024,
-			MaxValue: 2 << 20}, Log: LogConfig{Format: "json", Level: "debug"},
+			MaxValue: 2 << 20}, Log: LogConfig{Format: "json", Level: "debug", Payloads: true},
 		Streams: []StreamConfig{{Name: "ORDERS", Partitions: 1, Holes: "accept"}, {Name: "SHOP", Partitions: 1,
 			Holes: "refuse"}},
 	}
@@ -118,7 +119,7 @@ streams:
 
 func TestFlagsOverrideEnvironmentOverridesFile(t *testing.T) {
 	file := "nats: {url: 'nats://file:4222'}\nhttp: {listen: 'file:1'}\nlog: {level: warn}\nstreams: [{name: A}]\n"
-	environ := []string{"TAILFOLD_NATS_URL=nats://env:4222", "TAILFOLD_HTTP_LISTEN=env:1",
+	environ := []string{"TAILFOLD_NATS_URL=nats://env:4222", "TAILFOLD_HTTP_LISTEN=127.0.0.1:1",
 		"TAILFOLD_CHECKPOINT_REPLAY_EVERY=7s",
 		"TAILFOLD_STREAMS_0_HOLES=accept", "TAILFOLD_STORE_FILE=x.db", "UNRELATED=1"}
 	got, err := load(t, file, environ, map[string]string{"nats": "nats://flag:4222", "store": "redis://flag:6379"})
@@ -127,7 +128,7 @@ func TestFlagsOverrideEnvironmentOverridesFile(t *testing.T) {
 	}
 	want := defaults()
 	want.File = "tailfold.yaml"
-	want.NATS.URL, want.HTTP.Listen, want.Log.Level = "nats://flag:4222", "env:1", "warn"
+	want.NATS.URL, want.HTTP.Listen, want.Log.Level = "nats://flag:4222", "127.0.0.1:1", "warn"
 	want.Checkpoint.Replay.Every = 7 * time.Second
 	want.Streams = []StreamConfig{{Name: "A", Partitions: 1, Holes: "accept"}}
 	want.Store.Redis = "redis://flag:6379"
@@ -177,7 +178,7 @@ func TestWhatIsWrongIsSaidWithPlaceAndCure(t *testing.T) {
 		{name: "a key at the wrong place", file: "max_pause: 10ms\n",
 			want: `tailfold.yaml:1:1: max_pause: there is no such key here: did you mean "checkpoint.max_pause"?`},
 		{name: "a key like none", file: "log: {colour: red}",
-			want: `tailfold.yaml:1:7: log.colour: there is no such key: known here: format, level`},
+			want: `tailfold.yaml:1:7: log.colour: there is no such key: known here: format, level, payloads`},
 		{name: "kafka", file: "kafka: {brokers: [a]}",
 			want: `tailfold.yaml:1:1: kafka: logs on Kafka are not in this version: remove it, and read a NATS JetStream stream`},
 		{name: "tag", file: "nats:\n  url: !secret x\n",

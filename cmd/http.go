@@ -37,12 +37,14 @@ type api struct {
 	store     string // its name, without secrets
 	// mayDrop allows dropping snapshots from this machine: with a store that only this process can open.
 	mayDrop bool
+	gate    *gate
 }
 
 // Bounds of requests. A key is at most 64 KiB, three times that when percent-encoded.
 const (
 	maxHeader      = 256 << 10
 	maxBody        = 4 << 10
+	maxHeaderTime  = 5 * time.Second
 	defaultTimeout = 2 * time.Second
 	maxTimeout     = 30 * time.Second
 	storeTimeout   = 10 * time.Second
@@ -53,9 +55,10 @@ func (a *api) newServer() *http.Server {
 	errorLog, _ := zap.NewStdLogAt(a.log.Named("http"), zap.WarnLevel)
 	return &http.Server{
 		Handler:           http.MaxBytesHandler(a, maxBody),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		ReadHeaderTimeout: maxHeaderTime, ReadTimeout: 2 * maxHeaderTime,
 		WriteTimeout: maxTimeout + 15*time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: maxHeader, ErrorLog: errorLog,
+		Protocols: oneProtocol(),
 	}
 }
 
@@ -64,6 +67,18 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	path := r.URL.EscapedPath()
+	if path != "/livez" && path != "/readyz" { // what asks these has no token, and must be answered under any load
+		if !a.gate.knows(r) {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="tailfold"`)
+			a.fail(w, http.StatusUnauthorized, errNoToken, nil)
+			return
+		}
+		if !enter(a.gate.requests) {
+			a.tooMany(w, "requests")
+			return
+		}
+		defer leave(a.gate.requests)
+	}
 	if rest, ok := strings.CutPrefix(path, "/api/v1/projections/"); ok {
 		a.projection(w, r, rest)
 		return
@@ -182,8 +197,8 @@ func (a *api) storeFailed(w http.ResponseWriter, err error) {
 	}
 }
 
-// listen opens the address of the configuration; nil where it is off.
-func (c *Config) listen() (net.Listener, error) {
+// listen opens the address of the configuration, and reads the certificate; nil where it is off.
+func (c *Config) listen() (*listening, error) {
 	if c.HTTP.Listen == "off" {
 		return nil, nil
 	}
@@ -193,7 +208,15 @@ func (c *Config) listen() (net.Listener, error) {
 			Problem: fmt.Sprintf("can't listen on %s: %v: is a worker running already? Give this one another "+
 				"address (--listen HOST:PORT), or off", c.HTTP.Listen, reason(err))})
 	}
-	return listener, nil
+	l := &listening{Listener: bounded(listener, maxConnections)}
+	if c.HTTP.TLS.Cert != "" {
+		l.certificate, err = newCertificate(c.HTTP.TLS.Cert, c.HTTP.TLS.Key)
+		if err != nil {
+			listener.Close()
+			return nil, usage(&ConfigError{Where: c.where("http.tls.cert"), Path: "http.tls.cert", Problem: err.Error()})
+		}
+	}
+	return l, nil
 }
 
 // reason is an error of the network less the address, which its message says already.
@@ -206,9 +229,16 @@ func reason(err error) error {
 }
 
 // serve answers until ctx is done, then lets the requests under way finish for a moment.
-func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
+func serve(ctx context.Context, server *http.Server, l *listening) error {
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
+	go func() {
+		if l.certificate == nil {
+			done <- server.Serve(l)
+			return
+		}
+		server.TLSConfig = l.certificate.config()
+		done <- server.ServeTLS(l, "", "")
+	}()
 	select {
 	case err := <-done:
 		return err

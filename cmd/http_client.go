@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -19,6 +20,7 @@ import (
 type remote struct {
 	client *http.Client
 	base   string // "http://127.0.0.1:8321"
+	token  string // "": none
 }
 
 // otherStoreError is a worker that answers at our address, and has another store than we ask for.
@@ -41,8 +43,17 @@ func (l *loaded) askWorker(ctx context.Context) (*remote, error) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	r := &remote{base: "http://" + net.JoinHostPort(host, port),
-		client: &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, ResponseHeaderTimeout: 15 * time.Second}}}
+	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, ResponseHeaderTimeout: 15 * time.Second}
+	r := &remote{base: "http://" + net.JoinHostPort(host, port), token: l.HTTP.Token,
+		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // no worker redirects: the token goes nowhere else
+		}}}
+	if l.HTTP.TLS.Cert != "" {
+		r.base = "https" + strings.TrimPrefix(r.base, "http")
+		if transport.TLSClientConfig, err = trustOnly(l.HTTP.TLS.Cert); err != nil {
+			return nil, err
+		}
+	}
 	var answer statusAnswer
 	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -72,11 +83,17 @@ func (r *remote) do(ctx context.Context, method, path string) (*http.Response, e
 	if err != nil {
 		return nil, err
 	}
+	if r.token != "" {
+		request.Header.Set("Authorization", "Bearer "+r.token)
+	}
 	response, err := r.client.Do(request)
 	if err != nil {
 		var failed *url.Error
 		if errors.As(err, &failed) {
 			err = failed.Err
+		}
+		if errors.Is(err, http.ErrSchemeMismatch) {
+			err = errors.New("it speaks plain HTTP, and this configuration has http.tls: use the worker's own configuration")
 		}
 		return nil, fmt.Errorf("worker at %s: %w", r.base, err)
 	}
@@ -97,7 +114,13 @@ func (r *remote) ask(ctx context.Context, method, path string, into any) error {
 	refused := refusal{Code: response.StatusCode}
 	if err := json.Unmarshal(text, &refused); err != nil || response.StatusCode != http.StatusOK &&
 		refused.Reason == "" && response.StatusCode != http.StatusNotFound {
+		if strings.Contains(string(text), "HTTP request to an HTTPS server") {
+			return fmt.Errorf("worker at %s: it speaks TLS, and this configuration has no http.tls: use the worker's own configuration", r.base)
+		}
 		return fmt.Errorf("what answers at %s is no tailfold (%s %s: %s)", r.base, method, path, response.Status)
+	}
+	if refused.Code == http.StatusUnauthorized {
+		return fmt.Errorf("worker at %s: %w", r.base, &refused)
 	}
 	if refused.Reason != "" {
 		return &refused

@@ -61,7 +61,7 @@ func newAPI(store snapshotstore.Store, worker *fakeWorker) *api {
 		{totalsUnit, "ORDERS", []string{"orders.0.>"}},
 		{snapshotstore.Unit{Projection: "totals", Version: 1, Partition: 1}, "ORDERS", []string{"orders.1.>"}}}
 	bounds := func(context.Context, string) (consumer.Bounds, error) { return consumer.Bounds{Last: 20}, nil }
-	return &api{worker: worker, metrics: prometheus.NewRegistry(), log: zap.NewNop(), redact: withoutSecret,
+	return &api{worker: worker, metrics: prometheus.NewRegistry(), log: zap.NewNop(), redact: withoutSecret, gate: newGate(""),
 		store:  "memory",
 		values: &values{store, units}, status: &statusReader{store: store, units: units, bounds: bounds}}
 }

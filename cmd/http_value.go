@@ -78,8 +78,16 @@ func (a *api) value(w http.ResponseWriter, r *http.Request, projection, key stri
 		a.storeFailed(w, err)
 		return
 	}
-	if q.minSeq > 0 && !a.reached(ctx, w, projection, version, q) {
-		return
+	if q.minSeq > 0 {
+		if !enter(a.gate.waiting) {
+			a.tooMany(w, "requests that wait for min_seq")
+			return
+		}
+		reached := a.reached(ctx, w, projection, version, q)
+		leave(a.gate.waiting)
+		if !reached {
+			return
+		}
 	}
 	answers, err := a.values.of(ctx, projection, version, key)
 	if err != nil {
@@ -291,7 +299,7 @@ func (a *api) keys(w http.ResponseWriter, r *http.Request, projection string) {
 	last := keyLine{Done: true, Version: version}
 	err = a.values.keys(ctx, projection, version, q.prefix, func(partition int, key string) error {
 		if last.Keys%1024 == 0 { // a long answer goes on as long as somebody reads it
-			control.SetWriteDeadline(time.Now().Add(maxTimeout))
+			control.SetWriteDeadline(time.Now().Add(a.gate.stall))
 		}
 		last.Keys++
 		line := keyLine{Partition: &partition, Key: key}

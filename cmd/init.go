@@ -35,8 +35,7 @@ Nothing stays on the server.
 
 Examples:
 
-    tailfold init --stream ORDERS --nats nats://127.0.0.1:4222
-    tailfold init --stream ORDERS --partitions 8
+    tailfold init --stream ORDERS --partitions 8 --nats nats://127.0.0.1:4222
     tailfold init --events orders.ndjson --stream ORDERS -o projections/orders.yaml`
 }
 

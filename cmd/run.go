@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -75,6 +74,7 @@ func (a *App) run(l *loaded) error {
 	}
 	if listener != nil {
 		defer listener.Close()
+		listener.certificate.tell(log)
 	}
 	store, err := l.openStore()
 	if err != nil {
@@ -118,8 +118,8 @@ func (a *App) run(l *loaded) error {
 	var group errgroup.Group
 	if listener != nil {
 		api := &api{worker: worker, metrics: metrics, log: log, redact: l.redactor(), store: l.storeName(),
-			mayDrop: l.Store.File != "",
-			values:  &values{store, l.units}, subject: streams.subject,
+			mayDrop: l.Store.File != "", gate: newGate(l.HTTP.Token),
+			values: &values{store, l.units}, subject: streams.subject,
 			status: &statusReader{store: store, units: l.units, bounds: streams.bounds, own: worker.Report}}
 		group.Go(func() error {
 			err := serve(beside, api.newServer(), listener)
@@ -156,7 +156,7 @@ func (a *App) run(l *loaded) error {
 }
 
 // startFields are what an operator wants to know of a worker that starts.
-func (l *loaded) startFields(version, name string, listener net.Listener) []zap.Field {
+func (l *loaded) startFields(version, name string, listener *listening) []zap.Field {
 	var names, streams []string
 	for _, u := range l.units {
 		if text := fmt.Sprintf("%s/v%d", u.Projection, u.Version); u.Partition == 0 {
@@ -167,6 +167,9 @@ func (l *loaded) startFields(version, name string, listener net.Listener) []zap.
 	address := "off"
 	if listener != nil {
 		address = listener.Addr().String()
+		if listener.certificate != nil {
+			address = "https://" + address
+		}
 	}
 	file := l.File
 	if file == "" {

@@ -119,6 +119,7 @@ func (l *loaded) workerConfig() consumer.Config {
 				MaxBytes: int(l.Checkpoint.Replay.MaxBytes)},
 		},
 		StepTimeout: l.StepTimeout, Cache: int(l.Cache.MaxBytes), MaxKey: int(l.Limits.MaxKey), MaxValue: int(l.Limits.MaxValue),
+		Payloads: l.Log.Payloads,
 	}
 	if l.Assign == "static" {
 		config.Shard = shard

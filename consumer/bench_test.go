@@ -113,7 +113,7 @@ func TestAReplayAllocatesAtMostTwicePerEvent(t *testing.T) {
 	per := float64(replayOnce(t, log, events)) / events
 	t.Logf("%.2f allocations per event, decoding included", per)
 	most := 2.0
-	if underRace {
+	if consumer.UnderRace {
 		most = 6
 	}
 	if per > most {

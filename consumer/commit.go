@@ -73,7 +73,7 @@ func (r *runner) unencodable(err error) *outcome {
 		}
 		v := r.u.poison(err, r.only, key)
 		if v.Reason == Poison && r.u.definition.OnPoison == projections.Skip {
-			return &outcome{skip: &snapshotstore.Skipped{Seq: r.only, Key: key, Cause: err.Error(), At: time.Now().UTC()}}
+			return &outcome{skip: &snapshotstore.Skipped{Seq: r.only, Key: key, Cause: r.u.worker.text(err), At: time.Now().UTC()}}
 		}
 		return &outcome{verdict: v}
 	}
@@ -232,7 +232,7 @@ func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds)
 		if u.definition.OnPoison != projections.Skip {
 			return &outcome{verdict: v}
 		}
-		r.skip(snapshotstore.Skipped{Seq: mark.Attempt, Cause: err.Error(), At: time.Now().UTC()})
+		r.skip(snapshotstore.Skipped{Seq: mark.Attempt, Cause: r.u.worker.text(err), At: time.Now().UTC()})
 	}
 	to := claimOf(mark, u.highest, log, u.fingerprint)
 	c := snapshotstore.Checkpoint{From: mark, To: to, Skipped: r.skipped}

@@ -46,10 +46,16 @@ type Config struct {
 	Grace time.Duration
 	// Renew is how often the worker announces itself in the store. Default 1 s.
 	Renew time.Duration
+	// Payloads lets verdicts, logs and the record of skipped events quote data of events and values. Without it they have
+	// seq, subject, key and cause. Default: false.
+	Payloads bool
 	// Logger gets one line per change of state. Default: none.
 	Logger *zap.Logger
 	// Metrics is where the worker registers its metrics. Default: a registry of its own, which nobody reads.
 	Metrics prometheus.Registerer
+	// Seed makes the random part of the waits before something is tried again the same in each run, for tests that repeat.
+	// Default 0: it is another one each time.
+	Seed uint64
 	// Failpoint is called at named points, for tests that kill the process there. Default: none.
 	Failpoint func(name string)
 }

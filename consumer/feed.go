@@ -27,6 +27,12 @@ const (
 // errBehind tells a unit that its feed has gone on without it, because it held others up.
 var errBehind = errors.New("fell behind the feed")
 
+// errMissed tells that what the reader handed out begins after the end of what it had handed out before.
+var errMissed = errors.New("a delivery was missed: a batch does not follow the last one")
+
+// errRemade tells that a log was made again around the time when its reader was opened.
+var errRemade = errors.New("the log was made again while its reader was opened")
+
 // errRefiltered tells that a feed was closed to be opened again with a filter.
 var errRefiltered = errors.New("reader is opened again with a filter")
 
@@ -48,12 +54,13 @@ type feeds struct {
 // feed is one reader and the ring of batches that its units take from, each at its own pace. It lives as long as its
 // reader: when that ends, every unit joins anew and judges the log again.
 type feed struct {
-	feeds  *feeds
-	cancel context.CancelFunc
-	room   chan struct{} // has a token when a unit has taken something
+	feeds   *feeds
+	cancel  context.CancelFunc
+	room    chan struct{} // has a token when a unit has taken something
+	created time.Time     // of the log, as it was judged before the reader was opened
 
 	mu      sync.Mutex
-	units   map[*subscription]struct{}
+	units   []*subscription
 	batches []Batch // the ring; those before the units' places are kept for late comers
 	base    int     // index of batches[0], counted from the feed's first batch
 	bytes   int
@@ -72,8 +79,8 @@ type subscription struct {
 }
 
 // join gives a unit at seq a place in a feed that covers what comes after it, opening one if there is none. ctx is the
-// worker's: the feed lives on it.
-func (f *feeds) join(ctx context.Context, seq uint64) *subscription {
+// worker's: the feed lives on it. created is of the log, as it was judged last.
+func (f *feeds) join(ctx context.Context, seq uint64, created time.Time) *subscription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fd := range f.open {
@@ -82,7 +89,7 @@ func (f *feeds) join(ctx context.Context, seq uint64) *subscription {
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), units: map[*subscription]struct{}{}, from: seq, pos: seq}
+	fd := &feed{feeds: f, cancel: cancel, room: make(chan struct{}, 1), created: created, from: seq, pos: seq}
 	s := fd.admit(seq)
 	f.open = append(f.open, fd)
 	f.count.Store(int32(len(f.open)))
@@ -148,7 +155,7 @@ func (fd *feed) admit(seq uint64) *subscription {
 			break
 		}
 	}
-	fd.units[s] = struct{}{}
+	fd.units = append(fd.units, s)
 	token(s.ready)
 	return s
 }
@@ -157,13 +164,23 @@ func (fd *feed) admit(seq uint64) *subscription {
 func (s *subscription) leave() {
 	fd := s.feed
 	fd.mu.Lock()
-	delete(fd.units, s)
+	fd.units = slices.DeleteFunc(fd.units, func(x *subscription) bool { return x == s })
 	if len(fd.units) == 0 && fd.err == nil {
 		fd.err = context.Canceled
 		fd.cancel()
 	}
 	fd.mu.Unlock()
 	token(fd.room)
+}
+
+// end ends the unit's feed for all its units.
+func (s *subscription) end(err error) {
+	s.feed.mu.Lock()
+	defer s.feed.mu.Unlock()
+	if s.feed.err == nil {
+		s.feed.err = err
+		s.feed.cancel()
+	}
 }
 
 // take returns the next batch. Without one it returns false, or the error that ended the feed.
@@ -196,7 +213,7 @@ func (fd *feed) run(ctx context.Context) {
 	if fd.err == nil {
 		fd.err = err
 	}
-	for s := range fd.units {
+	for _, s := range fd.units {
 		token(s.ready)
 	}
 	fd.mu.Unlock()
@@ -250,10 +267,18 @@ func (fd *feed) read(ctx context.Context) error {
 // another has nothing left to do is left behind; while all are busy, the reader waits for the slowest.
 func (fd *feed) append(ctx context.Context, batch Batch) error {
 	fd.mu.Lock()
+	switch { // a reader should do neither
+	case !continues(batch.From, fd.pos): // if units only refused it, they would leave and join this same feed for ever
+		fd.mu.Unlock()
+		return errMissed
+	case batch.From < fd.pos && batch.To <= fd.pos: // handed out before
+		fd.mu.Unlock()
+		return nil
+	}
 	fd.batches = append(fd.batches, batch)
 	fd.bytes += batch.Bytes
 	fd.pos, fd.head = batch.To, batch.Head
-	for s := range fd.units {
+	for _, s := range fd.units {
 		token(s.ready)
 	}
 	for {
@@ -275,7 +300,7 @@ func (fd *feed) append(ctx context.Context, batch Batch) error {
 func (fd *feed) trim() (full bool) {
 	end := fd.base + len(fd.batches)
 	slowest, fastest := end, fd.base
-	for s := range fd.units {
+	for _, s := range fd.units {
 		slowest, fastest = min(slowest, s.next), max(fastest, s.next)
 	}
 	drop := 0
@@ -300,7 +325,7 @@ func (fd *feed) trim() (full bool) {
 	fd.batches = fd.batches[drop:]
 	fd.base += drop
 	fd.bytes = bytes
-	for s := range fd.units {
+	for _, s := range fd.units {
 		if s.next < fd.base {
 			token(s.ready)
 		}

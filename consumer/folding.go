@@ -16,10 +16,7 @@ import (
 // foldBatch folds what is new in a batch. Most batches are folded as a whole; where an event is suspected of something,
 // or recorded as skipped, in parts.
 func (r *runner) foldBatch(ctx, sending context.Context, batch Batch) *outcome {
-	events := batch.Events
-	for len(events) > 0 && events[0].Seq <= r.seq {
-		events = events[1:]
-	}
+	events := tailOf(batch.Events, r.seq)
 	for len(events) > 0 {
 		n, suspected := r.care.next(events)
 		part := events[:n]
@@ -160,7 +157,7 @@ func (r *runner) load(ctx context.Context, keys []string, lo, hi uint64, alone b
 	return r.guard(lo, hi, alone, func() error {
 		for i, v := range got.values {
 			if err := r.fold.Load(keys[i], v.Data, v.Exists); err != nil {
-				return &snapshotstore.CorruptError{Unit: r.u.id, Key: keys[i], Why: err.Error()}
+				return &snapshotstore.CorruptError{Unit: r.u.id, Key: keys[i], Why: r.u.worker.text(err)}
 			}
 		}
 		return nil
@@ -194,7 +191,7 @@ func (r *runner) poisoned(ctx, sending context.Context, err error, events []proj
 		}
 		return &outcome{verdict: verdict}
 	}
-	r.skip(snapshotstore.Skipped{Seq: failed.Seq, Subject: failed.Subject, Key: failed.Key, Cause: failed.Err.Error(), At: time.Now().UTC()})
+	r.skip(snapshotstore.Skipped{Seq: failed.Seq, Subject: failed.Subject, Key: failed.Key, Cause: r.u.worker.text(failed.Err), At: time.Now().UTC()})
 	r.moveTo(failed.Seq, witnessOf(events[at]))
 	if failed.Intact {
 		return nil
@@ -224,9 +221,17 @@ func (u *unit) poison(err error, seq uint64, key string) *Verdict {
 	if panicked, ok := errors.AsType[*projections.PanicError](err); ok {
 		v.Stack = string(panicked.Stack)
 	}
-	v.Evidence = fmt.Sprintf("%s can't fold event %d of stream %s: %v", u.id, seq, u.definition.Stream, err)
+	v.Evidence = fmt.Sprintf("%s can't fold event %d of stream %s: %s", u.id, seq, u.definition.Stream, u.worker.text(err))
 	v.WayOut = u.waysOut(v.Reason)
 	return v
+}
+
+// text is an error's text, without data of events and values unless that is asked for.
+func (w *Worker) text(err error) string {
+	if w.config.Payloads {
+		return projections.Quoted(err)
+	}
+	return err.Error()
 }
 
 // stuck is the verdict about a step that does not return.

@@ -371,7 +371,7 @@ func TestRandomMembership(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	runs := 40
-	if underRace {
+	if consumer.UnderRace {
 		runs = 8
 	}
 	for i := range runs {

@@ -3,6 +3,7 @@ package consumer
 import (
 	"time"
 
+	"github.com/tailfold/tailfold/projections"
 	"github.com/tailfold/tailfold/snapshotstore"
 )
 
@@ -131,8 +132,21 @@ func onlyTail(held snapshotstore.Mark, folded uint64) bool {
 	return !held.IsZero() && folded > held.Seq
 }
 
+// sameLog tells whether a reader that was opened after the log had been judged reads the log that is judged now: both were
+// made at one time. Else the log was made again around the time when the reader was opened, and what it hands out may be
+// the old one's, which must not be folded under the name of the new one.
+func sameLog(opened, judged time.Time) bool { return opened.Equal(judged) }
+
 // continues tells whether a batch that begins at from continues what is folded up to seq. What it has of that is left out.
 func continues(from, seq uint64) bool { return from <= seq }
+
+// tailOf is what of a batch's events is not folded yet, up to seq.
+func tailOf(events []projections.Event, seq uint64) []projections.Event {
+	for len(events) > 0 && events[0].Seq <= seq {
+		events = events[1:]
+	}
+	return events
+}
 
 // sameMark tells whether the store holds exactly what was left there.
 func sameMark(left, held snapshotstore.Mark) bool { return string(left.Raw) == string(held.Raw) }

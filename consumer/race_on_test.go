@@ -1,6 +1,6 @@
 //go:build race
 
-package consumer_test
+package consumer
 
-// underRace is whether the race detector is built in: it allocates itself, and slows all down by ten.
-const underRace = true
+// UnderRace is whether the race detector is built in: it allocates itself, and slows all down by ten.
+const UnderRace = true

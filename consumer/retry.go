@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/tailfold/tailfold/snapshotstore"
@@ -30,7 +32,7 @@ func keepTrying[T any](ctx context.Context, u *unit, away Reason, op func(contex
 			return result, err
 		}
 		u.passing(unavailable(away, u.stream.Name, err))
-		wait := backoff(try)
+		wait := u.backoff(try)
 		if snapshotstore.ClassOf(err) == snapshotstore.Wait {
 			wait = max(wait, time.Second)
 		}
@@ -61,7 +63,31 @@ func unavailable(away Reason, stream string, err error) *Verdict {
 }
 
 // backoff is how long to wait before try number n+1: doubling, with a random half.
-func backoff(n int) time.Duration {
+func (u *unit) backoff(n int) time.Duration {
 	d := min(backoffTo, backoffFrom<<min(n, 10))
-	return d/2 + rand.N(d/2+1)
+	return d/2 + u.chance.duration(d/2+1)
+}
+
+// chance is a unit's source of random waits. Its goroutine and the one that sends a checkpoint both draw from it.
+type chance struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+// newChance makes a source of its own for each of a worker's units: how one of them draws must not depend on when
+// another one does.
+func newChance(seed uint64, of string) *chance {
+	if seed == 0 {
+		return &chance{rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	}
+	h := fnv.New64a()
+	h.Write([]byte(of))
+	return &chance{rng: rand.New(rand.NewPCG(seed, h.Sum64()))}
+}
+
+// duration is one of [0, below).
+func (c *chance) duration(below time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Duration(c.rng.Int64N(int64(below)))
 }

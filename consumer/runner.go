@@ -178,7 +178,7 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	}
 	more := len(r.rest.Events) > 0
 	if r.place == nil {
-		r.place, r.judged = r.u.feeds.join(r.u.worker.ctx, r.seq), false
+		r.place, r.judged = r.u.feeds.join(r.u.worker.ctx, r.seq, r.created), false
 	} else if !more {
 		if better := r.u.feeds.better(r.place, r.seq); better != nil {
 			r.leave()
@@ -217,6 +217,17 @@ func (r *runner) turn(ctx, sending context.Context) *outcome {
 	if due {
 		r.timer.Reset(wait)
 		timer = r.timer.C
+	}
+	select { // what is there already is taken in this order, not in a random one: the same run can be had again
+	case err := <-done:
+		return r.settle(err)
+	default:
+	}
+	select {
+	case <-r.u.squeeze:
+		r.u.worker.cache.trim(r.u, r.fold)
+		return nil
+	default:
 	}
 	select {
 	case <-ctx.Done():
@@ -267,7 +278,12 @@ func (r *runner) input(ctx, sending context.Context) *outcome {
 		if out != nil {
 			return out
 		}
-		r.judged, r.created = true, bounds.Created
+		if r.created = bounds.Created; !sameLog(r.place.feed.created, bounds.Created) {
+			r.place.end(errRemade)
+			r.leave()
+			return nil
+		}
+		r.judged = true
 	}
 	r.u.sawHead(batch.Head)
 	if !continues(batch.From, r.seq) {
@@ -322,14 +338,15 @@ func (r *runner) readerEnded(ctx context.Context, err error) *outcome {
 	if r.ends++; r.ends == 1 {
 		r.u.log.Info("the reader ended: reading again from the last folded event", zap.Uint64("seq", r.seq), zap.Error(err))
 	}
-	_, out := r.recognise(ctx, r.position())
+	bounds, out := r.recognise(ctx, r.position())
 	if out != nil {
 		return out
 	}
+	r.created = bounds.Created
 	if r.ends > 1 { // the log answers, but can't be read
 		r.u.passing(unavailable(LogUnavailable, r.u.stream.Name, err))
 	}
-	if sleep(ctx, backoff(r.ends-1)) != nil { // a reader that ends at once, again and again, must not be made in a tight loop
+	if sleep(ctx, r.u.backoff(r.ends-1)) != nil { // a reader that ends at once, again and again, must not be made in a tight loop
 		return &outcome{stopped: true}
 	}
 	r.reads = time.Now()

@@ -29,7 +29,7 @@ var (
 func TestRandomSchedules(t *testing.T) {
 	first := uint64(time.Now().UnixNano())
 	n := *schedules
-	if underRace {
+	if consumer.UnderRace {
 		n /= 10
 	}
 	if *seedFlag != 0 {

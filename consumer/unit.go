@@ -43,6 +43,7 @@ type unit struct {
 	log         *zap.Logger
 	meters      meters
 
+	chance  *chance       // of random waits
 	cached  int64         // bytes that its fold held when the cache last looked
 	squeeze chan struct{} // has a token when the cache is over its budget
 
@@ -95,11 +96,11 @@ func (u *unit) run(ctx context.Context) {
 			u.stop(ctx, u.stuck(*out.fault))
 		case out.fault != nil:
 			care = *out.fault
-			u.log.Warn("an event can't be folded: going back to the snapshot to find it", zap.Uint64("from_seq", care.lo), zap.Uint64("to_seq", care.hi), zap.Error(care.cause))
+			u.log.Warn("an event can't be folded: going back to the snapshot to find it", zap.Uint64("from_seq", care.lo), zap.Uint64("to_seq", care.hi), zap.String("error", u.worker.text(care.cause)))
 		case out.reload != "":
 			u.log.Warn("beginning again from what the store holds", zap.String("why", out.reload))
 			u.meters.reloads.Inc()
-			if sleep(ctx, backoff(min(again, 4))) != nil {
+			if sleep(ctx, u.backoff(min(again, 4))) != nil {
 				return
 			}
 		case out.verdict != nil:

@@ -137,6 +137,7 @@ func (w *Worker) newUnit(p projections.Projection, d projections.Definition, str
 		log:      w.config.Logger.With(zap.String("projection", d.Name), zap.Int("projection_version", d.Version), zap.Int("partition", partition), zap.String("stream", d.Stream)),
 	}
 	u.fingerprint = projections.Fingerprint(u.text)
+	u.chance = newChance(w.config.Seed, w.config.Name+"\n"+u.id.String())
 	u.subjects = stream.Subjects(partition)
 	u.status = UnitStatus{Projection: d.Name, Version: d.Version, Partition: partition, Stream: d.Stream, State: Unowned,
 		CheckpointAgeMS: -1, Owner: w.config.Name, Standbys: []string{}}

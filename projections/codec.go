@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"reflect"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,11 @@ func (JSONCodec[V]) Name() string { return "json" }
 
 // Encode gives the one JSON text of the value.
 func (JSONCodec[V]) Encode(value V) ([]byte, error) {
-	return json.Marshal(value, json.Deterministic(true))
+	encoded, err := json.Marshal(value, json.Deterministic(true))
+	if err != nil {
+		return nil, jsonError(err, reflect.TypeFor[V]())
+	}
+	return encoded, nil
 }
 
 // Appender is a Codec that can encode many values of a checkpoint into one piece of memory.
@@ -69,8 +74,10 @@ func (appendUint) Append(to []byte, value uint64) ([]byte, error) {
 // Decode reads what Encode wrote.
 func (JSONCodec[V]) Decode(stored []byte) (V, error) {
 	var value V
-	err := json.Unmarshal(stored, &value)
-	return value, err
+	if err := json.Unmarshal(stored, &value); err != nil {
+		return value, jsonError(err, reflect.TypeFor[V]())
+	}
+	return value, nil
 }
 
 // JSON decodes an event's data as an E, strictly (duplicate names and invalid UTF-8 are errors, unknown members are
@@ -83,7 +90,12 @@ func JSON[E any](event Event) (*E, error) {
 // jsonShape is a type of its own, so that no other decoding of an E is taken for this one.
 type jsonShape[E any] struct{}
 
-func decodeJSON[E any](event Event, into *E) error { return json.Unmarshal(event.Data, into) }
+func decodeJSON[E any](event Event, into *E) error {
+	if err := json.Unmarshal(event.Data, into); err != nil {
+		return jsonError(err, reflect.TypeFor[E]())
+	}
+	return nil
+}
 
 // Shared returns what decode makes of an event, computed once per batch, event and shape. The shape (a comparable
 // value that names what decode does; always the same T for the same shape) is the key: a type, or a pointer to a

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -53,7 +54,12 @@ func FieldsOf[E any](fields ...FieldOf[E]) *Fields[E] {
 // else is decoded by json/v2.
 func Field[E, T any](name string, at func(into *E) *T) FieldOf[E] {
 	f := FieldOf[E]{name: name, set: func(*E, string) bool { return false }}
-	f.read = func(into *E, value jsontext.Value) error { return json.Unmarshal(value, at(into)) }
+	f.read = func(into *E, value jsontext.Value) error {
+		if err := json.Unmarshal(value, at(into)); err != nil {
+			return jsonError(err, reflect.TypeFor[T]())
+		}
+		return nil
+	}
 	switch at := any(at).(type) {
 	case func(*E) *string:
 		f.set = func(into *E, value string) bool {
@@ -141,7 +147,7 @@ func (f *Fields[E]) decodeEvent(event Event, into *E) error {
 	*into = fresh
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(event.Data, &members); err != nil {
-		return err
+		return jsonError(err, nil)
 	}
 	for i := range f.fields {
 		value, ok := members[f.fields[i].name]

@@ -88,8 +88,6 @@ type PanicError struct {
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
 // ValueError is a stored value that can't be decoded, or a value that can't be encoded.
 type ValueError struct {
 	Key string

@@ -293,9 +293,9 @@ func TestEventThatCannotBeFoldedIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"an error":               {"error", `event 7 (text.en), key "error": not this word`},
 		"at the second key":      {"a error b", `event 7 (text.en), key "error": not this word`},
-		"a panic":                {"a panic", `event 7 (text.en), key "panic": panic: this word`},
+		"a panic":                {"a panic", `event 7 (text.en), key "panic": panic with a value of type string`},
 		"keys that fail":         {"keys error", `event 7 (text.en): these keys can't be told`},
-		"keys that panic":        {"keys panic", `event 7 (text.en): panic: no keys`},
+		"keys that panic":        {"keys panic", `event 7 (text.en): panic with a value of type string`},
 		"the same key twice":     {"a b a", `event 7 (text.en), key "a": Keys names this key twice`},
 		"an empty key":           {"a  b", `event 7 (text.en): the key is empty`},
 		"a key beyond its bound": {strings.Repeat("k", 101), `event 7 (text.en), key "` + strings.Repeat("k", 64) + `": key of 101 bytes is over the limit of 100 (key "` + strings.Repeat("k", 64) + `")`},
@@ -491,12 +491,12 @@ func TestPanicOfACodecIsAnErrorOfTheValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.fold.Changes()
-	if diff := cmp.Diff(`value of key "": panic: encode`, fmt.Sprint(err)); diff != "" {
+	if diff := cmp.Diff(`value of key "": panic: encode`, projections.Quoted(err)); diff != "" {
 		t.Error(diff)
 	}
 	r.fold = projections.Single[int]{Codec: panicky{}}.NewFold(projections.FoldOptions{})
 	r.fold.Plan([]projections.Event{text(1, "")})
-	if diff := cmp.Diff(`value of key "": panic: decode`, fmt.Sprint(r.fold.Load("", []byte("1"), true))); diff != "" {
+	if diff := cmp.Diff(`value of key "": panic: decode`, projections.Quoted(r.fold.Load("", []byte("1"), true))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -510,7 +510,7 @@ func TestPanicOfSeedOrGoneIsAnErrorOfTheEvent(t *testing.T) {
 	} {
 		r := newRig(p, projections.FoldOptions{})
 		want := fmt.Sprintf(`event 3 (text.en), key "k": panic: %s`, name)
-		if diff := cmp.Diff(want, fmt.Sprint(r.foldAll(text(3, "")))); diff != "" {
+		if diff := cmp.Diff(want, projections.Quoted(r.foldAll(text(3, "")))); diff != "" {
 			t.Error(diff)
 		}
 	}

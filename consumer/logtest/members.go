@@ -18,6 +18,7 @@ type Members struct {
 	mu      sync.Mutex
 	records map[string]memberRecord
 	changed chan struct{}
+	clock   func() time.Time
 	log     []consumer.MemberChange // everything that was ever told
 }
 
@@ -28,7 +29,14 @@ type memberRecord struct {
 
 // NewMembers makes an empty membership.
 func NewMembers() *Members {
-	return &Members{records: map[string]memberRecord{}, changed: make(chan struct{})}
+	return &Members{records: map[string]memberRecord{}, changed: make(chan struct{}), clock: time.Now}
+}
+
+// SetClock sets the clock by which records are stamped. Default: that of package time.
+func (m *Members) SetClock(clock func() time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = clock
 }
 
 // Of is one worker's end.
@@ -84,7 +92,7 @@ func (e *MembersEnd) Put(ctx context.Context, worker string, record []byte) erro
 	m := e.members
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := memberRecord{bytes.Clone(record), time.Now()}
+	r := memberRecord{bytes.Clone(record), m.clock()}
 	m.records[worker] = r
 	m.tell(consumer.MemberChange{Worker: worker, Record: r.data, At: r.at})
 	return ctx.Err()
@@ -99,7 +107,7 @@ func (e *MembersEnd) Remove(ctx context.Context, worker string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.records, worker)
-	m.tell(consumer.MemberChange{Worker: worker, Removed: true, At: time.Now()})
+	m.tell(consumer.MemberChange{Worker: worker, Removed: true, At: m.clock()})
 	return ctx.Err()
 }
 

@@ -23,6 +23,7 @@ type Memory struct {
 	last     uint64
 	maxBatch int
 	before   func(op string) error
+	clock    func() time.Time
 	away     error // what every call answers while disconnected
 	changed  chan struct{}
 	readers  map[*memoryReader]struct{}
@@ -47,6 +48,7 @@ func NewMemory(stream string, created time.Time) *Memory {
 		bounds:   consumer.Bounds{Stream: stream, Created: created.UTC()},
 		exists:   true,
 		maxBatch: 4096,
+		clock:    time.Now,
 		changed:  make(chan struct{}),
 		readers:  map[*memoryReader]struct{}{},
 	}
@@ -57,7 +59,7 @@ func (m *Memory) Append(subject string, header projections.Header, data []byte) 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last++
-	m.messages = append(m.messages, message{m.last, time.Now().UTC().Round(0), subject, header, data})
+	m.messages = append(m.messages, message{m.last, m.clock().UTC().Round(0), subject, header, data})
 	m.wake()
 	return m.last
 }
@@ -149,6 +151,13 @@ func (m *Memory) SetMaxBatch(events int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.maxBatch = events
+}
+
+// SetClock sets the clock by which events are stamped. Default: that of package time.
+func (m *Memory) SetClock(clock func() time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clock = clock
 }
 
 // Before sets a function that is called at the beginning of each "bounds", "witness", "open" and "next", outside of

@@ -300,10 +300,14 @@ func (l *Log) notConnected(op string) error {
 		return l.fail(op, fmt.Errorf("%w: the connection was closed", errNotConnected), "")
 	}
 	err := fmt.Errorf("%w at %s", errNotConnected, strings.Join(conn.Servers(), ", ")) // without user and password
-	if last := conn.LastError(); last != nil {
+	fix := "it is tried again"
+	if last := lastFailure(conn); last != nil {
 		err = fmt.Errorf("%w: %w", err, last)
+		if more := tlsFix(last); more != "" {
+			fix = more + "; " + fix
+		}
 	}
-	return l.fail(op, err, "it is tried again")
+	return l.fail(op, err, fix)
 }
 
 func (l *Log) fail(op string, err error, fix string) error {

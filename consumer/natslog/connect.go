@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -33,15 +34,18 @@ func Connect(options Options) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
-	conn, err := nats.Connect(strings.Join(urls, ","), slices.Concat(o.lasting(), reader, login)...)
+	told := make(chan struct{})
+	conn, err := nats.Connect(strings.Join(urls, ","), slices.Concat(o.lasting(sync.OnceFunc(func() { close(told) })), reader, login)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", o.scrub(err, urls))
 	}
+	awaitOutcome(conn, told)
 	return conn, nil
 }
 
 // lasting are the settings of a connection that outlives what happens to its server.
-func (o Options) lasting() []nats.Option {
+// first is called when the outcome of the first attempt is known.
+func (o Options) lasting(first func()) []nats.Option {
 	options := []nats.Option{
 		nats.Name(o.Name),
 		nats.Timeout(o.timeout()),
@@ -62,15 +66,23 @@ func (o Options) lasting() []nats.Option {
 	}
 	return append(options,
 		nats.ConnectHandler(func(conn *nats.Conn) {
+			noteFailure(conn, nil)
+			first()
 			tell("connected", nil)
 			tellReader(conn, tell)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { tell("disconnected", err) }),
 		nats.ReconnectHandler(func(conn *nats.Conn) {
+			noteFailure(conn, nil)
+			first()
 			tell("reconnected", nil)
 			tellReader(conn, tell)
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { tell("not connected", err) }),
+		nats.ReconnectErrHandler(func(conn *nats.Conn, err error) {
+			noteFailure(conn, err)
+			first()
+			tell("not connected", withFix(err))
+		}),
 		nats.ClosedHandler(func(*nats.Conn) { tell("closed", nil) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if !errors.Is(err, nats.ErrBadHeaderMsg) { // the reader asks for the header as it was stored
@@ -93,7 +105,7 @@ func (o Options) reader() ([]nats.Option, error) {
 	case "", ReaderAuto:
 		return []nats.Option{nats.SetCustomDialer(NewTap(&net.Dialer{Timeout: o.timeout()}))}, nil
 	case ReaderPlain:
-		return nil, nil
+		return []nats.Option{nats.SetCustomDialer(&plainDialer{CustomDialer: &net.Dialer{Timeout: o.timeout()}})}, nil
 	}
 	return nil, fmt.Errorf("there is no reader %q: want %s or %s", o.Reader, ReaderAuto, ReaderPlain)
 }

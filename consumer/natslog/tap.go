@@ -17,6 +17,8 @@ import (
 // Where the stream can't be read under the client, because it is encrypted or a WebSocket, all passes through, and the
 // readers get their messages from the client. Its methods may be called from any goroutine.
 type Tap struct {
+	failure
+
 	dialer nats.CustomDialer
 
 	mu      sync.Mutex

@@ -91,7 +91,7 @@ func (c *compiler) path(n ast.Node, path []string) compiled {
 	return compiled{schema: s, text: name, run: func(f *frame) value {
 		v := f.slots[slot]
 		if v.broken() {
-			return f.fail(at, "%s can't be read: %s", name, v.why())
+			return f.fail(at, "%s can't be read: %v", name, reason(v.why()))
 		}
 		return v
 	}}

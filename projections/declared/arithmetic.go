@@ -18,7 +18,7 @@ var numberFunctions = map[string]*function{
 			return ofFloat(math.Abs(args[0].float()))
 		}
 		if args[0].int() == math.MinInt64 {
-			return f.fail(at, "overflow: abs(%d) is beyond 64 bits", args[0].int())
+			return f.fail(at, "overflow: abs(%d) is beyond 64 bits", quote(args[0].int()))
 		}
 		return ofInt(int64(magnitude(args[0].int())))
 	}},
@@ -53,7 +53,7 @@ func divide(f *frame, at spot, args []value) value {
 		return f.fail(at, "division by zero in div")
 	}
 	if a.int() == math.MinInt64 && b.int() == -1 {
-		return f.fail(at, "overflow: div(%d, -1) is beyond 64 bits", a.int())
+		return f.fail(at, "overflow: div(%d, -1) is beyond 64 bits", quote(a.int()))
 	}
 	return ofInt(a.int() / b.int())
 }
@@ -62,7 +62,7 @@ func divide(f *frame, at spot, args []value) value {
 func scaled(f *frame, at spot, args []value) value {
 	x, n := args[0], args[1].int()
 	if n < 0 || n > 18 {
-		return f.fail(at, "scaled takes from 0 to 18 decimals, not %d", n)
+		return f.fail(at, "scaled takes from 0 to 18 decimals, not %d", quote(n))
 	}
 	var s string
 	switch {
@@ -80,7 +80,7 @@ func scaled(f *frame, at spot, args []value) value {
 	}
 	result, what := scaleDecimal(s, n)
 	if what != "" {
-		return f.fail(at, "scaled(%s, %d): it %s", shorten(s, 60), n, what)
+		return f.fail(at, "scaled(%s, %d): it %s", quote(shorten(s, 60)), n, what)
 	}
 	return ofInt(result)
 }
@@ -92,7 +92,7 @@ func toInt(f *frame, at spot, args []value) value {
 	case float:
 		n, ok := truncate(x.float())
 		if !ok {
-			return f.fail(at, "overflow: int(%s) is beyond 64 bits", appendFloat(nil, x.float()))
+			return f.fail(at, "overflow: int(%s) is beyond 64 bits", quote(appendFloat(nil, x.float())))
 		}
 		return ofInt(n)
 	default:
@@ -101,7 +101,7 @@ func toInt(f *frame, at spot, args []value) value {
 		}
 		n, err := strconv.ParseInt(x.str(), 10, 64)
 		if err != nil {
-			return f.fail(at, "int(%q): it is not the decimal text of an int within 64 bits", shorten(x.str(), 60))
+			return f.fail(at, "int(%q): it is not the decimal text of an int within 64 bits", quote(shorten(x.str(), 60)))
 		}
 		return ofInt(n)
 	}
@@ -116,11 +116,11 @@ func toFloat(f *frame, at spot, args []value) value {
 		return failed()
 	}
 	if !isJSONNumber(x.str()) {
-		return f.fail(at, "float(%q): it is not a decimal number", shorten(x.str(), 60))
+		return f.fail(at, "float(%q): it is not a decimal number", quote(shorten(x.str(), 60)))
 	}
 	n, err := strconv.ParseFloat(x.str(), 64)
 	if err != nil {
-		return f.fail(at, "float(%q): it is beyond what a float can hold", shorten(x.str(), 60))
+		return f.fail(at, "float(%q): it is beyond what a float can hold", quote(shorten(x.str(), 60)))
 	}
 	return ofFloat(n)
 }
@@ -142,7 +142,7 @@ func shift(op func(n int64, by uint) (int64, bool)) *function {
 	return &function{params: params(anInt, anInt), result: anInt, run: func(f *frame, at spot, args []value) value {
 		by := args[1].int()
 		if by < 0 || by > 63 {
-			return f.fail(at, "a shift is by 0 to 63 bits, not %d", by)
+			return f.fail(at, "a shift is by 0 to 63 bits, not %d", quote(by))
 		}
 		n, ok := op(args[0].int(), uint(by))
 		if !ok {

@@ -45,7 +45,7 @@ var collectionFunctions = map[string]*function{
 	"take": {params: params(aList, anInt), result: aList, run: func(f *frame, at spot, args []value) value {
 		n := args[1].int()
 		if n < 0 {
-			return f.fail(at, "take of %d items: the number is not negative", n)
+			return f.fail(at, "take of %d items: the number is not negative", quote(n))
 		}
 		return f.copyOf(at, args[0].items()[:min(n, int64(args[0].size()))])
 	}},
@@ -117,7 +117,7 @@ func increase(f *frame, at spot, args []value) value {
 			return old
 		}
 	default:
-		return f.fail(at, "inc adds to numbers, but the member %q is %v", shorten(s, 64), old.kind())
+		return f.fail(at, "inc adds to numbers, but the member %q is %v", quote(shorten(s, 64)), old.kind())
 	}
 	return f.set(at, args[0], args[1], old)
 }
@@ -175,7 +175,7 @@ func removeFrom(f *frame, at spot, args []value) value {
 // limit reads the number of items to keep.
 func (f *frame) limit(at spot, name string, n value) (int, bool) {
 	if n.int() < 1 || n.int() > maxItems {
-		f.fail(at, "%s keeps from 1 to %d items, not %d", name, maxItems, n.int())
+		f.fail(at, "%s keeps from 1 to %d items, not %d", name, maxItems, quote(n.int()))
 		return 0, false
 	}
 	return int(n.int()), true
@@ -203,13 +203,13 @@ func keepTop(f *frame, at spot, args []value) value {
 	name, items := args[2].str(), args[0].items()
 	rank := args[1].get(name)
 	if !rank.isNumber() {
-		return f.fail(at, "keep_top ranks by %q, which is %v in the new item: a number is needed", shorten(name, 64), rank.kind())
+		return f.fail(at, "keep_top ranks by %q, which is %v in the new item: a number is needed", quote(shorten(name, 64)), rank.kind())
 	}
 	place := len(items)
 	for i, item := range items {
 		other := item.getOrNil(name)
 		if !other.isNumber() {
-			return f.fail(at, "keep_top ranks by %q, which is %v in item %d of the list: a number is needed", shorten(name, 64), other.kind(), i)
+			return f.fail(at, "keep_top ranks by %q, which is %v in item %d of the list: a number is needed", quote(shorten(name, 64)), other.kind(), i)
 		}
 		if place == len(items) && compareNumbers(other, rank) < 0 {
 			place = i
@@ -236,7 +236,7 @@ func ranked(f *frame, at spot, args []value) value {
 	members := slices.Clone(args[0].fields())
 	for _, m := range members {
 		if !m.value.isNumber() {
-			return f.fail(at, "ranked compares numbers, but the member %q is %v", shorten(m.name, 64), m.value.kind())
+			return f.fail(at, "ranked compares numbers, but the member %q is %v", quote(shorten(m.name, 64)), m.value.kind())
 		}
 	}
 	slices.SortStableFunc(members, func(a, b field) int { return compareNumbers(b.value, a.value) })

@@ -1,6 +1,7 @@
 package declared
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -14,11 +15,20 @@ type Error struct {
 	Message      string // what is wrong, and what to do
 	Expression   string // the expression's text, "" where the fault is not in one
 	Offset       int    // where in it, in code points
+
+	quoted string // the message with the event's data, "" if that is the message itself
 }
 
 // Error is file:line:column, the message and, for an expression, its line with a caret below.
-func (e *Error) Error() string {
-	head := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+//
+// Where an event is at fault, it has "…" in place of the event's data.
+func (e *Error) Error() string { return e.text(e.Message) }
+
+// Quoted is the text with the event's data.
+func (e *Error) Quoted() string { return e.text(cmp.Or(e.quoted, e.Message)) }
+
+func (e *Error) text(message string) string {
+	head := fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, message)
 	if e.Expression == "" {
 		return head
 	}

@@ -1,6 +1,12 @@
 package declared
 
-import "github.com/tailfold/tailfold/projections"
+import (
+	"cmp"
+	"fmt"
+	"io"
+
+	"github.com/tailfold/tailfold/projections"
+)
 
 // The bounds of evaluation. They are part of the language: what is POISON for one worker is POISON for all, at every
 // replay.
@@ -49,13 +55,35 @@ func (f *frame) begin() {
 	f.eventTurn++
 }
 
-// fail keeps the first failure.
+// fail keeps the first failure. What may be data of the event or of a value is given as data.
 func (f *frame) fail(at spot, format string, args ...any) value {
-	if f.err == nil {
-		f.err = at.fault(format, args...)
+	if f.err != nil {
+		return failed()
 	}
+	e := at.fault(format, args...)
+	hasData := false
+	for i, arg := range args {
+		if d, ok := arg.(data); ok {
+			args[i], hasData = d.what, true
+		}
+	}
+	if hasData {
+		e.quoted = fmt.Sprintf(format, args...)
+	}
+	f.err = e
 	return failed()
 }
+
+// data is an argument of a message that is shown only where data may be.
+type data struct {
+	what any
+	less string // what stands in its place; default "…"
+}
+
+func quote(what any) data { return data{what: what} }
+
+// Format writes what stands in its place, whatever the verb.
+func (d data) Format(s fmt.State, _ rune) { io.WriteString(s, cmp.Or(d.less, "…")) }
 
 // spend pays for n items or pieces of work, and is false where the event's steps are used up.
 func (f *frame) spend(at spot, n int) bool {

@@ -12,6 +12,9 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/projections/internal/jsonfault"
+
 	"github.com/tailfold/tailfold/projections/internal/strict"
 )
 
@@ -222,6 +225,16 @@ func (v value) why() string {
 	return v.str()
 }
 
+// reason is why a value is bad, as an argument of a message: a number in it is data.
+func reason(why string) data {
+	d := data{what: why, less: why}
+	if rest, ok := strings.CutPrefix(why, "the number "); ok {
+		_, what, _ := strings.Cut(rest, " ")
+		d.less = "the number … " + what
+	}
+	return d
+}
+
 // value reads whatever comes, whole.
 func (r *reader) value(depth int) value {
 	switch c := r.next(); {
@@ -318,12 +331,13 @@ func appendQuoted(b []byte, s string) []byte {
 func parseStored(stored []byte) (value, error) {
 	r, err := read(stored)
 	if err != nil {
-		return value{}, err
+		return value{}, &projections.DataError{What: jsonfault.Describe(err, nil), Err: err}
 	}
 	r.owns = true
 	v := r.value(0)
 	if v.broken() {
-		return value{}, errors.New(v.why())
+		why := reason(v.why())
+		return value{}, &projections.DataError{What: why.less, Err: errors.New(v.why())}
 	}
 	if !bytes.Equal(appendJSON(make([]byte, 0, len(stored)), v), stored) {
 		return value{}, errors.New("it is JSON, but not as it is stored here (names sorted, no null members, no spaces, floats with '.' or 'e'): something else wrote it")

@@ -31,7 +31,7 @@ func (c *compiler) unary(n *ast.UnaryNode) compiled {
 			case v.kind() == integer:
 				negative, ok := subInt(0, v.int())
 				if !ok {
-					return f.fail(at, "overflow: -(%d) is beyond 64 bits", v.int())
+					return f.fail(at, "overflow: -(%d) is beyond 64 bits", quote(v.int()))
 				}
 				return ofInt(negative)
 			case v.kind() == float:
@@ -171,7 +171,7 @@ func (c *compiler) plus(at spot, a, b compiled, text string) compiled {
 }
 
 func (f *frame) overflow(at spot, op string, x, y value) value {
-	return f.fail(at, "overflow: %d %s %d is beyond 64 bits", x.int(), op, y.int())
+	return f.fail(at, "overflow: %d %s %d is beyond 64 bits", quote(x.int()), op, quote(y.int()))
 }
 
 func (c *compiler) wantPair(at spot, a, b compiled, need kinds, op, what string) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/tailfold/tailfold/projections"
+	"github.com/tailfold/tailfold/projections/internal/jsonfault"
 )
 
 // shape is the set of event paths that expressions name. Only these are decoded, each into a numbered slot; the rest of
@@ -82,7 +83,8 @@ func readInto[T any](s *shape, slots func(*T) []value) func(projections.Event) (
 func (s *shape) decode(data []byte, slots []value) error {
 	r, err := read(data)
 	if err != nil {
-		return fmt.Errorf("the event is not JSON as it must be: %w", err)
+		return &projections.DataError{What: "the event is not JSON as it must be: " + jsonfault.Describe(err, nil),
+			Err: fmt.Errorf("the event is not JSON as it must be: %w", err)}
 	}
 	r.fill(&s.root, slots, 0)
 	return nil

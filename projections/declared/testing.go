@@ -306,10 +306,10 @@ func (t Test) comparePoison(met []*projections.EventError, differ func(format st
 		i := slices.IndexFunc(t.poison, func(p poison) bool { return p.seq == e.Seq })
 		switch {
 		case i < 0:
-			differ("event %d is poison, which was not expected: %v", e.Seq, e)
+			differ("event %d is poison, which was not expected: %s", e.Seq, projections.Quoted(e))
 			halted = true
-		case !strings.Contains(e.Error(), t.poison[i].says):
-			differ("event %d is poison as expected, but does not say %q: %v", e.Seq, t.poison[i].says, e)
+		case !strings.Contains(projections.Quoted(e), t.poison[i].says):
+			differ("event %d is poison as expected, but does not say %q: %s", e.Seq, t.poison[i].says, projections.Quoted(e))
 		}
 	}
 	for _, p := range t.poison {

@@ -182,7 +182,7 @@ func replaceText(f *frame, at spot, args []value) value {
 func repeatText(f *frame, at spot, args []value) value {
 	s, n := args[0].str(), args[1].int()
 	if n < 0 {
-		return f.fail(at, "repeat takes a number that is not negative, not %d", n)
+		return f.fail(at, "repeat takes a number that is not negative, not %d", quote(n))
 	}
 	if n > maxText || int(n)*len(s) > maxText {
 		return f.fail(at, "the text has more than the limit of %d bytes", maxText)

@@ -12,7 +12,7 @@ var eventFunctions = map[string]*function{
 	"token": {params: params(anInt), result: aText | aNil, run: func(f *frame, at spot, args []value) value {
 		n := args[0].int()
 		if n < 1 {
-			return f.fail(at, "token counts from 1, not %d", n)
+			return f.fail(at, "token counts from 1, not %d", quote(n))
 		}
 		rest := f.event.Subject
 		for ; n > 1; n-- {
@@ -42,7 +42,7 @@ var eventFunctions = map[string]*function{
 	"minutes": {params: params(anInt), result: anInt, run: func(f *frame, at spot, args []value) value {
 		n, ok := mulInt(args[0].int(), 60_000)
 		if !ok {
-			return f.fail(at, "overflow: minutes(%d) is beyond 64 bits", args[0].int())
+			return f.fail(at, "overflow: minutes(%d) is beyond 64 bits", quote(args[0].int()))
 		}
 		return ofInt(n)
 	}},
@@ -57,14 +57,14 @@ func (f *frame) timeOf(at spot, name string, v value) (int64, bool) {
 		return 0, false
 	case integer:
 		if v.int() < minTime || v.int() > maxTime {
-			f.fail(at, "%s: %d ms is not within the years 0 to 9999", name, v.int())
+			f.fail(at, "%s: %d ms is not within the years 0 to 9999", name, quote(v.int()))
 			return 0, false
 		}
 		return v.int(), true
 	}
 	n, ok := parseTime(v.str())
 	if !ok {
-		f.fail(at, "%s(%q): it is not a time in RFC 3339, such as 2026-11-23T10:15:00Z", name, shorten(v.str(), 60))
+		f.fail(at, "%s(%q): it is not a time in RFC 3339, such as 2026-11-23T10:15:00Z", name, quote(shorten(v.str(), 60)))
 	}
 	return n, ok
 }
@@ -176,7 +176,7 @@ func checkWidth(c *compiler, at spot, args []ast.Node) {
 func bucket(f *frame, at spot, args []value) value {
 	w, ok := widths[args[1].str()]
 	if !ok {
-		return f.fail(at, "bucket has no width %q: it is %s", shorten(args[1].str(), 20), widthNames)
+		return f.fail(at, "bucket has no width %q: it is %s", quote(shorten(args[1].str(), 20)), widthNames)
 	}
 	ms, ok := f.timeOf(at, "bucket", args[0])
 	if !ok {

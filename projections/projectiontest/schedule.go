@@ -28,7 +28,7 @@ func recordsOf(p projections.Projection, events []projections.Event) []record {
 		r := record{Seq: events[i].Seq, Subject: events[i].Subject, Put: map[string][]byte{}}
 		changes, err := foldOne(p.NewFold(projections.FoldOptions{}), events[i:i+1], values)
 		if err != nil {
-			r.Err = err.Error()
+			r.Err = projections.Quoted(err)
 		}
 		for _, entry := range changes.Put {
 			r.Put[entry.Key] = entry.Value

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 
@@ -136,8 +138,13 @@ func classifyConnection(err error, t target) (snapshotstore.Class, string) {
 		return wait, "Redis's certificate is for other hosts: use one of them in the URL, or …?server_name=<one of them>"
 	case is[x509.CertificateInvalidError](err), is[*tls.CertificateVerificationError](err):
 		return wait, "renew Redis's certificate"
-	case is[tls.AlertError](err):
-		return wait, "Redis refuses our side of TLS: give it a certificate that it accepts, rediss://…?cert=…&key=…"
+	case strings.Contains(err.Error(), "remote error: tls: "): // an alert, which has no type outside crypto/tls
+		return wait, "Redis refuses our side of TLS: give it a certificate that it accepts and that has not expired, rediss://…?cert=…&key=…"
+	case t.tls && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)):
+		// With TLS 1.3 a server refuses a certificate after the client's handshake. What the client has sent meanwhile makes
+		// the server's kernel reset the connection, and its alert is lost.
+		return again, "if this goes on, Redis may refuse our side of TLS: give it a certificate that it accepts and that has not expired, " +
+			"rediss://…?cert=…&key=…; Redis's log says why"
 	case is[tls.RecordHeaderError](err):
 		return wait, "this port does not speak TLS: use its TLS port, or a URL that begins with redis instead of rediss"
 	case is[*net.DNSError](err):

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -87,7 +88,7 @@ func TestEachErrorHasItsClass(t *testing.T) {
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, single, wait, "?ca="},
 		{&tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "h"}}, single, wait, "server_name"},
 		{&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}, single, wait, "renew"},
-		{&net.OpError{Op: "remote error", Err: tls.AlertError(116)}, single, wait, "?cert="},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: certificate required")}, single, wait, "?cert="},
 		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, single, wait, "does not speak TLS"},
 
 		{noSentinel(&net.OpError{Op: "dial", Err: errors.New("connection refused")}), sentinel, again, "no sentinel answers"},
@@ -97,6 +98,15 @@ func TestEachErrorHasItsClass(t *testing.T) {
 		class, fix := classify(fmt.Errorf("wrapped: %w", c.err), target{form: c.form}, "pre")
 		if class != c.want || (fix == "") != (c.fix == "") || !strings.Contains(fix, c.fix) {
 			t.Errorf("%v (form %d): class %d, fix %q; want %d, %q", c.err, c.form, class, fix, c.want, c.fix)
+		}
+	}
+}
+
+func TestAConnectionThatIsResetUnderTLSMayBeARefusal(t *testing.T) {
+	for _, err := range []error{io.EOF, syscall.ECONNRESET, &net.OpError{Op: "write", Err: syscall.EPIPE}} {
+		class, fix := classify(fmt.Errorf("wrapped: %w", err), target{tls: true}, "pre")
+		if class != again || !strings.Contains(fix, "?cert=") {
+			t.Errorf("%v: class %d, fix %q", err, class, fix)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -221,13 +222,37 @@ func TestTLS(t *testing.T) {
 	url := fmt.Sprintf("rediss://%s/0?ca=%s&cert=%s&key=%s", server.Addr(), certificates.CA, certificates.Cert, certificates.Key)
 	roundTrip(t, open(t, url))
 
-	if _, err := open(t, server.URL()).Head(context.Background(), unit); err == nil {
-		t.Error("a server that asks for a certificate was reached without one")
-	}
-	_, err := open(t, "rediss://"+server.Addr()).Head(context.Background(), unit)
+	_, err := open(t, server.URL()).Head(context.Background(), unit)
+	wantRefusal(t, err)
+	others := redistest.MakeCertificates(t, time.Hour)
+	foreign := fmt.Sprintf("rediss://%s/0?ca=%s&cert=%s&key=%s", server.Addr(), certificates.CA, others.Cert, others.Key)
+	_, err = open(t, foreign).Head(context.Background(), unit)
+	wantRefusal(t, err)
+	_, err = open(t, "rediss://"+server.Addr()).Head(context.Background(), unit)
 	wantError(t, err, snapshotstore.Wait, "unknown authority", "?ca=")
 	_, err = open(t, url+"&server_name=elsewhere").Head(context.Background(), unit)
 	wantError(t, err, snapshotstore.Wait, "elsewhere", "server_name")
+}
+
+// wantRefusal wants an error of a server that refuses the client's certificate. Its alert is often lost, the way out never.
+func wantRefusal(t *testing.T, err error) {
+	t.Helper()
+	failed, ok := errors.AsType[*snapshotstore.Error](err)
+	if !ok || failed.Class == snapshotstore.Stop || !strings.Contains(failed.Fix, "cert=…&key=…") {
+		t.Errorf("got %v, want what to do about our certificate", err)
+	}
+}
+
+func TestRenewedCertificatesAreTakenByAnOpenStore(t *testing.T) {
+	old := redistest.MakeCertificates(t, -time.Minute)
+	server := redistest.StartTLS(t, old)
+	url := fmt.Sprintf("rediss://%s/0?ca=%s&cert=%s&key=%s", server.Addr(), old.CA, old.Cert, old.Key)
+	store := open(t, url)
+	_, err := store.Head(context.Background(), unit)
+	wantError(t, err, snapshotstore.Wait, "expired", "renew")
+	old.Renew(t, time.Hour)
+	server.Restart("--tls-auth-clients", "yes") // the client's own is renewed with it
+	roundTrip(t, store)
 }
 
 func TestClusterAndSentinelWithTLS(t *testing.T) {

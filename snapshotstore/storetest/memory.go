@@ -69,6 +69,45 @@ func (m *Memory) SetMark(unit snapshotstore.Unit, raw []byte) {
 	s.mark = bytes.Clone(raw)
 }
 
+// SetValue damages a unit's snapshot: it holds raw as a key's value from now on. It tells whether there was one.
+func (m *Memory) SetValue(unit snapshotstore.Unit, key string, raw []byte) bool {
+	m.data.mu.Lock()
+	defer m.data.mu.Unlock()
+	s := m.data.units[unit]
+	if s == nil {
+		return false
+	}
+	_, exists := s.values[key]
+	if exists {
+		s.values[key] = bytes.Clone(raw)
+	}
+	return exists
+}
+
+// Backup keeps what the store has of a unit now. restore puts it back, as a backup does, or a replica that lags behind and
+// becomes the primary.
+func (m *Memory) Backup(unit snapshotstore.Unit) (restore func()) {
+	m.data.mu.Lock()
+	defer m.data.mu.Unlock()
+	kept := m.data.units[unit].clone()
+	return func() {
+		m.data.mu.Lock()
+		defer m.data.mu.Unlock()
+		if kept == nil {
+			delete(m.data.units, unit)
+			return
+		}
+		m.data.units[unit] = kept.clone()
+	}
+}
+
+func (s *memorySnapshot) clone() *memorySnapshot {
+	if s == nil {
+		return nil
+	}
+	return &memorySnapshot{mark: bytes.Clone(s.mark), values: maps.Clone(s.values), definition: s.definition, skipped: slices.Clone(s.skipped)}
+}
+
 // enter locks the data for one call. It fails where the context has ended or the handle is closed.
 func (m *Memory) enter(ctx context.Context, op string) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -27,14 +28,18 @@ type Process struct {
 }
 
 // StartProcess runs a server process until the test ends. The server is the one of this module's tool line, which the
-// go command builds once and keeps in its cache.
+// go command builds once and keeps in its cache, or, to test with another version, the binary that the environment
+// variable TAILFOLD_TEST_NATS_SERVER names.
 func StartProcess(t testing.TB, options ...Options) *Process {
 	t.Helper()
-	out, err := exec.Command("go", "tool", "-n", "nats-server").Output()
-	if err != nil {
-		t.Fatalf("natstest: building nats-server by \"go tool -n nats-server\": %v%s", err, stderr(err))
+	p := &Process{t: t, binary: os.Getenv("TAILFOLD_TEST_NATS_SERVER"), options: one(options)}
+	if p.binary == "" {
+		out, err := exec.Command("go", "tool", "-n", "nats-server").Output()
+		if err != nil {
+			t.Fatalf("natstest: building nats-server by \"go tool -n nats-server\": %v%s", err, stderr(err))
+		}
+		p.binary = strings.TrimSpace(string(out))
 	}
-	p := &Process{t: t, binary: strings.TrimSpace(string(out)), options: one(options)}
 	if p.options.Dir == "" {
 		p.options.Dir = t.TempDir()
 	}
