@@ -45,6 +45,11 @@ faults: redis ## kill workers, NATS and Redis KILLS times in each test, and comp
 swarm: redis ## kill 1,000 workers that share 8 partitions by leases, with readers whose history is checked (half an hour)
 	go test ./consumer/faults -run TestWorkersUnderLeasesAreKilled -swarm 1000 -v -timeout 60m
 
+.PHONY: model
+model: ## explore the protocol's model further than the tests do (some minutes, some gigabytes)
+	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 1 -model.events 3 -model.upsets 1
+	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 2 -model.events 2 -model.upsets 0 -model.faults 1
+
 .PHONY: mutants
 mutants: ## try engines that were made wrong on purpose: each must be caught by the schedule of its seed
 	go test ./consumer/schedules -run TestMutantsAreCaught -mutants all -v -timeout 20m

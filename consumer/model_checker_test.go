@@ -179,7 +179,6 @@ type modelResult struct {
 	took                               time.Duration
 	wrong                              string
 	trace                              []string
-	counts                             [modelPhases]int
 }
 
 func (r modelResult) String() string {

@@ -41,7 +41,7 @@ var wrongEngines = []mutant{
 	{"witnesses not checked", 13, []edit{{judgeFile, "case !same(t.witness, t.found):", "case false:"}}},
 	{"resumed one event too late", 1, []edit{{runnerFile, "r.seq, r.created, r.target = r.held.Seq,", "r.seq, r.created, r.target = min(r.held.Seq+1, max(bounds.Last, r.held.Seq)),"}}},
 	{"resumed one event too early", 1, []edit{{runnerFile, "r.seq, r.created, r.target = r.held.Seq,", "r.seq, r.created, r.target = r.held.Seq-min(r.held.Seq, 1),"}}},
-	{"resumed from the beginning", 1, []edit{{runnerFile, "r.place, r.judged = r.u.feeds.join(r.u.worker.ctx, r.seq), false", "r.place, r.judged = r.u.feeds.join(r.u.worker.ctx, r.seq/2), false"}}},
+	{"resumed from the beginning", 1, []edit{{runnerFile, "feeds.join(r.u.worker.ctx, r.seq, r.created)", "feeds.join(r.u.worker.ctx, r.seq/2, r.created)"}}},
 	{"stale cache after takeover", 2, []edit{
 		{unitFile, "	chance  *chance       // of random waits", "	chance  *chance\n	kept    projections.Fold"},
 		{runnerFile, "	return &runner{u: u, care: care, began: time.Now(),\n		fold: u.projection.NewFold(projections.FoldOptions{Subjects: u.subjects, MaxKey: c.MaxKey, MaxValue: c.MaxValue})}",
@@ -52,7 +52,7 @@ var wrongEngines = []mutant{
 	{"batch with a gap accepted", 7, []edit{{protocolFile, "return from <= seq }", "return true }"}}},
 	{"log not judged when a reader is opened", 67, []edit{
 		{runnerFile, "	if !r.judged {", "	if false {"},
-		{runnerFile, "	_, out := r.recognise(ctx, r.position())", "	var out *outcome"}}},
+		{runnerFile, "	bounds, out := r.recognise(ctx, r.position())\n	if out != nil {\n		return out\n	}\n	r.created = bounds.Created\n	if r.ends > 1", "	if r.ends > 1"}}},
 	{"a shrunk log taken for the same", 15, []edit{{judgeFile, "	if log.Last < at.seq {", "	if false {"}}},
 	{"gap not seen", 12, []edit{{judgeFile, "case log.First > at.seq+1 && sameCreated:", "case false:"}}},
 	{"position moved without a witness", 13, []edit{{protocolFile, "folded.created, witnessesWith(held.Witnesses, last)", "folded.created, held.Witnesses"}}},
