@@ -28,6 +28,19 @@ func follower(t *testing.T, primary *redistest.Server) (*redistest.Server, *brak
 	return replica, link
 }
 
+// awaitCopied waits until a replica has some snapshot of each model, and which version readers should use.
+func awaitCopied(replica *redistest.Server) {
+	replica.Await("the replica has all models", func(client *redis.Client) bool {
+		for _, model := range allModels {
+			n, err := client.Exists(context.Background(), keyOf(model), "tailfold:served:"+model).Result()
+			if err != nil || n != 2 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestAFailoverALeadersEndAndAWorkersEndInOneMoment has Redis fail over to a replica that lacks the last checkpoints, the
 // stream's leader killed, and the worker killed, all before any of them is noticed.
 func TestAFailoverALeadersEndAndAWorkersEndInOneMoment(t *testing.T) {
@@ -46,6 +59,7 @@ func TestAFailoverALeadersEndAndAWorkersEndInOneMoment(t *testing.T) {
 	s.startWorker("")
 	s.awaitSeq(300, allModels...)
 	leader := replicas(t, js, len(servers))
+	awaitCopied(replica)
 	link.hold()
 	s.awaitSeq(s.published()+300, allModels...)
 	for _, model := range allModels {
@@ -94,6 +108,7 @@ func TestAReplicaThatLagsNeverAnswersForALaterSeq(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	awaitCopied(replica)
 	link.hold()
 	last := s.published() + 500
 	s.awaitSeq(last, "total")
