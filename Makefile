@@ -64,6 +64,11 @@ mutants: ## try engines that were made wrong on purpose: each must be caught by 
 kill: ## a minute of kill -9: kill a worker 200 times under load, and compare with a full replay
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && go run ./cmd/tailfold dev --kill 200 --dir "$$dir/dev"
 
+.PHONY: deploy-check
+deploy-check: redis promtool ## render and check what is in deploy/: manifests, chart, alerts, dashboard, permissions
+	go test ./deploy
+	cd deploy/check && test -z "$$(gofmt -l .)" && go vet . && go test -v .
+
 .PHONY: bench-compare
 bench-compare: redis ## compare the Go benchmarks with those of the commit BASE (BENCH=regexp, COUNT=6, BENCH_TIME=300ms)
 	bash .ci/bench-compare $(BASE)
@@ -100,9 +105,11 @@ clean: ## remove what was built here
 	rm -rf bin .tools
 
 # What the targets need. On Debian, and as root, it is installed; elsewhere the target says what to install.
-.PHONY: redis compiler
+.PHONY: redis compiler promtool
 redis:
 	@bash .ci/need redis-server
+promtool:
+	@bash .ci/need promtool
 compiler:
 	@bash .ci/need gcc
 

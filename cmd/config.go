@@ -109,7 +109,7 @@ type CheckpointConfig struct {
 
 // ReplayConfig has the bounds of checkpoints while replaying.
 type ReplayConfig struct {
-	Every    time.Duration `key:"every" default:"1s" help:"Longest time between checkpoints."`
+	Every    time.Duration `key:"every" default:"1s" help:"Longest time between checkpoints; up to four times as long where several units replay together."`
 	MaxPause time.Duration `key:"max_pause" default:"100ms" help:"Longest time that one checkpoint may hold the store."`
 	MaxBytes Size          `key:"max_bytes" default:"16MiB" help:"Largest checkpoint, about."`
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -146,5 +147,32 @@ func TestShardsDivideTheFeeds(t *testing.T) {
 	})
 	if !(Shard{}).Has("S", 7) {
 		t.Error("the zero Shard is not all feeds")
+	}
+}
+
+// A worker that renews is there, also where the server's clock stands still.
+func TestRenewalsCountOnAClockThatStandsStill(t *testing.T) {
+	at, now := time.Unix(100, 0), time.Unix(5000, 0)
+	r := newRoster("me", nil, 2*time.Second)
+	record := []byte(`{"worker":"other","ttl_ms":2000,"runs":[],"holds":[]}`)
+	tell := func(after time.Duration) {
+		t.Helper()
+		if err := r.saw(MemberChange{Worker: "other", Record: record, At: at}, now.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.watching()
+	tell(0)
+	if err := r.saw(MemberChange{All: true}, now); err != nil {
+		t.Fatal(err)
+	}
+	tell(1500 * time.Millisecond)
+	if !r.others["other"].live(now.Add(3 * time.Second)) {
+		t.Error("a worker that renewed half a lease ago is taken for gone")
+	}
+	r.watching() // and the same record told by another watch is no renewal
+	tell(3 * time.Second)
+	if r.others["other"].live(now.Add(4 * time.Second)) {
+		t.Error("a record that was only told once more is taken for a renewal")
 	}
 }

@@ -77,7 +77,8 @@ type Checkpoint struct {
 	MaxPause time.Duration // longest time that one checkpoint may hold the store; default 10 ms
 	MaxBytes int           // default 1 MiB
 	// Replay has the bounds that hold while no unit of the worker is near the head: each is replaying, or was live and has
-	// fallen more than 50,000 events behind. Defaults 1 s, 100 ms, 16 MiB.
+	// fallen more than 50,000 events behind. Defaults 1 s, 100 ms, 16 MiB. Where several do, Every is up to four times as
+	// long, so that all of them together take about a fifth of the store's time.
 	Replay CheckpointBounds
 }
 

@@ -67,6 +67,7 @@ func (r *roster) saw(c MemberChange, now time.Time) error {
 
 func (r *roster) sawRecord(c MemberChange, now time.Time) error {
 	o := r.others[c.Worker]
+	again := o != nil && o.told                       // of one watch, a second telling is another renewal, also on a clock that stands still
 	if o == nil || !bytes.Equal(o.record, c.Record) { // mostly it is only renewed
 		next := &other{record: c.Record, holds: map[string]bool{}}
 		if err := json.Unmarshal(c.Record, &next.Member); err != nil {
@@ -82,7 +83,7 @@ func (r *roster) sawRecord(c MemberChange, now time.Time) error {
 		r.others[c.Worker] = o
 	}
 	o.told = true
-	if !c.At.Equal(o.at) || o.seen.IsZero() { // else the same renewal is told once more
+	if again || !c.At.Equal(o.at) || o.seen.IsZero() { // else the same renewal is told once more
 		o.at, o.seen = c.At, now
 	}
 	return nil

@@ -6,15 +6,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 	"github.com/tailfold/tailfold/snapshotstore/read"
 	"github.com/tailfold/tailfold/snapshotstore/redisstore"
 )
@@ -88,58 +88,21 @@ func TestTheReadmeWorks(t *testing.T) {
 	}
 }
 
-// The users of docs/permissions.md are enough for a worker, and for a reader.
-func TestPermissionsOfThePageAreEnough(t *testing.T) {
+// The page shows the files that are tested in ../deploy.
+func TestPermissionsOfThePageAreThoseThatAreTested(t *testing.T) {
 	blocks := named(t, "docs/permissions.md").snippets("text")
-	if len(blocks) != 3 {
-		t.Fatalf("the page has %d blocks, want those of NATS, the worker and the reader", len(blocks))
+	files := []string{"nats/permissions.conf", "redis/users.acl"}
+	if len(blocks) != len(files) {
+		t.Fatalf("the page has %d blocks, want those of %v", len(blocks), files)
 	}
-	p := &place{t: t, dir: t.TempDir(), nats: natstest.Start(t, natstest.Options{Config: blocks[0]}), redis: newPlace(t).redis}
-	p.js = natstest.JetStream(t, p.nats.Connect(nats.UserInfo("app", "secret")))
-	p.stream(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}})
-	for _, block := range blocks[1:] {
-		words := strings.Fields(block)
-		p.redis.Do(toAny(words)...)
-	}
-	withUser := func(url, user string) string { return strings.Replace(url, "://", "://"+user+":secret@", 1) }
-	address := freeAddress(t)
-	config := p.config(totals)
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, config, strings.Replace(string(text), p.redis.URL(), withUser(p.redis.URL(), "tailfold"), 1))
-	p.worker(config, "TAILFOLD_NATS_USER=tailfold", "TAILFOLD_NATS_PASSWORD=secret", "TAILFOLD_HTTP_LISTEN="+address)
-	p.status(config, "live")
-	seq := p.publish("orders.c-4", order, order)
-	for deadline := time.Now().Add(patience); ; {
-		if said := ask(t, "http://"+address+"/api/v1/projections/totals/keys/c-4?min_seq=2"); strings.Contains(said, `"cents":900`) {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("the value is %q", said)
-		}
-	}
-	store, err := redisstore.Open(redisstore.Options{URL: withUser(p.redis.URL(), "reader")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	reader, err := read.New(store, read.Options{Projection: "totals"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := 0
-	for result, err := range reader.After(seq, patience).All(t.Context(), "") {
+	for i, name := range files {
+		text, err := os.ReadFile(filepath.Join(root, "deploy", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys++
-		if string(result.Value) != `{"cents":900}` {
-			t.Errorf("the reader's user reads %s", result.Value)
+		if diff := cmp.Diff(string(text), blocks[i]); diff != "" {
+			t.Errorf("the page's block differs from deploy/%s:\n%s", name, diff)
 		}
-	}
-	if keys != 1 {
-		t.Errorf("the reader's user reads %d keys, want 1", keys)
 	}
 }
 
@@ -171,14 +134,6 @@ func TestSourcedStreamsAreJoined(t *testing.T) {
 			t.Fatalf("the order is %s", out)
 		}
 	}
-}
-
-func toAny(words []string) []any {
-	all := make([]any, len(words))
-	for i, word := range words {
-		all[i] = word
-	}
-	return all
 }
 
 func freeAddress(t *testing.T) string {

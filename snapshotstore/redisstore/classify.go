@@ -102,6 +102,9 @@ func classify(err error, t target, prefix string) (class snapshotstore.Class, fi
 		}
 		return stop, "this Redis is a node of a cluster: use redis+cluster://"
 	}
+	if aborted, cause, ok := strings.Cut(text, "NOPERM"); ok && strings.HasPrefix(aborted, "EXECABORT") {
+		text = "NOPERM" + cause // the transaction fails for what it was refused
+	}
 	for _, r := range rules {
 		if strings.HasPrefix(text, r.prefix) {
 			return r.class, strings.ReplaceAll(r.fix, "PREFIX", prefix)

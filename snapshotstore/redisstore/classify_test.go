@@ -43,6 +43,7 @@ func TestEachErrorHasItsClass(t *testing.T) {
 		{answer("MOVED 3999 127.0.0.1:6381"), cluster, again, ""},
 		{answer("ASK 3999 127.0.0.1:6381"), cluster, again, ""},
 		{answer("EXECABORT Transaction discarded because of previous errors."), single, again, ""},
+		{answer("EXECABORT Transaction discarded because of: NOPERM this user has no permissions to run the 'evalsha' command"), single, wait, "~pre:* +eval"},
 		{answer("ERR Script killed by user with SCRIPT KILL... script: 69, on @user_script:1."), single, again, ""},
 
 		{answer("OOM command not allowed when used memory > 'maxmemory'."), single, wait, "raise maxmemory"},

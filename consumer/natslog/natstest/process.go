@@ -32,7 +32,7 @@ type Process struct {
 // variable TAILFOLD_TEST_NATS_SERVER names.
 func StartProcess(t testing.TB, options ...Options) *Process {
 	t.Helper()
-	p := &Process{t: t, binary: os.Getenv("TAILFOLD_TEST_NATS_SERVER"), options: one(options)}
+	p := &Process{t: t, binary: os.Getenv(otherServer), options: one(options)}
 	if p.binary == "" {
 		out, err := exec.Command("go", "tool", "-n", "nats-server").Output()
 		if err != nil {
@@ -109,6 +109,19 @@ func (p *Process) URL() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return "nats://" + p.address
+}
+
+// otherServer names the binary of another version of nats-server.
+const otherServer = "TAILFOLD_TEST_NATS_SERVER"
+
+// stop ends the process in good order.
+func (p *Process) stop() {
+	if p.command.ProcessState != nil {
+		return
+	}
+	_ = p.command.Process.Signal(syscall.SIGTERM) // it may have ended
+	<-p.logged
+	_ = p.command.Wait()
 }
 
 // Kill ends the process by SIGKILL and waits until it is gone. Killing it twice is no error.

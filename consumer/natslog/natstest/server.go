@@ -1,18 +1,21 @@
 package natstest
 
 import (
+	"os"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
-// Server is a NATS server inside the test's process.
+// Server is a NATS server inside the test's process; where another version is named for tests (see StartProcess), it is a
+// process of that one.
 type Server struct {
 	t       testing.TB
 	options Options
 	port    int
 	server  *server.Server
+	process *Process
 }
 
 // Start runs a server until the test ends.
@@ -21,6 +24,10 @@ func Start(t testing.TB, options ...Options) *Server {
 	s := &Server{t: t, options: one(options), port: -1}
 	if s.options.Dir == "" {
 		s.options.Dir = t.TempDir()
+	}
+	if os.Getenv(otherServer) != "" {
+		s.process = StartProcess(t, s.options)
+		return s
 	}
 	s.start()
 	t.Cleanup(s.Stop)
@@ -46,10 +53,19 @@ func (s *Server) start() {
 }
 
 // URL is where clients connect. It stays the same when the server is restarted.
-func (s *Server) URL() string { return s.server.ClientURL() }
+func (s *Server) URL() string {
+	if s.process != nil {
+		return s.process.URL()
+	}
+	return s.server.ClientURL()
+}
 
 // Stop stops the server in good order. Stopping it twice is no error.
 func (s *Server) Stop() {
+	if s.process != nil {
+		s.process.stop()
+		return
+	}
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 }
@@ -58,6 +74,10 @@ func (s *Server) Stop() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
+	if s.process != nil {
+		s.process.Restart()
+		return
+	}
 	s.start()
 }
 
