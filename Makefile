@@ -11,6 +11,7 @@ PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 FUZZ_TIME ?= 1m
 BASE ?= HEAD~1
 KILLS ?= 200
+OLDER ?= v2.10.29 v2.11.10 v2.12.2
 GO_FLAGS := -trimpath
 GO_LINK := -s -w
 
@@ -49,6 +50,16 @@ swarm: redis ## kill 1,000 workers that share 8 partitions by leases, with reade
 model: ## explore the protocol's model further than the tests do (some minutes, some gigabytes)
 	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 1 -model.events 3 -model.upsets 1
 	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 2 -model.events 2 -model.upsets 0 -model.faults 1
+
+.PHONY: older-servers
+older-servers: redis ## run the fault tests that restart and damage a NATS server with older ones: OLDER (builds each once, minutes)
+	@for version in $(OLDER); do \
+		dir=$(CURDIR)/.tools/nats-server-$$version; \
+		[ -x $$dir/nats-server ] || GOBIN=$$dir go install github.com/nats-io/nats-server/v2@$$version || exit 1; \
+		echo "nats-server $$version"; \
+		TAILFOLD_TEST_NATS_SERVER=$$dir/nats-server go test ./consumer/faults -count 1 -kills 8 -timeout 20m \
+			-run 'NATSKilled|LastBlockIsCut|GoneForAWhile|Admin|ServerHasForgotten|LeadersOfA|UnderLeases|Diverged|Backup|Purged|Witness|Holes|WorkQueue|Quiet|Expired|GivenUp|LookLike' || exit 1; \
+	done
 
 .PHONY: mutants
 mutants: ## try engines that were made wrong on purpose: each must be caught by the schedule of its seed

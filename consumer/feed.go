@@ -49,6 +49,8 @@ type feeds struct {
 	open     []*feed
 	filtered bool         // a sample has shown that the units want less than a tenth of the log
 	count    atomic.Int32 // len(open), to be asked without the lock
+
+	replaying atomic.Int32 // units of the partition that have not come to the head yet
 }
 
 // feed is one reader and the ring of batches that its units take from, each at its own pace. It lives as long as its

@@ -3,7 +3,7 @@ package consumer
 import "time"
 
 const (
-	nearAfter = time.Second // live for so long, a unit is one that others make way for: those that began with it are about to follow
+	nearAfter = time.Second // live for so long, a unit is one that others of its feed make way for: those that began with it are about to follow
 	farBehind = 50_000      // seqs behind the head: a live unit has to catch up
 	nearAgain = 1_000       // seqs behind the head: it has
 )
@@ -41,7 +41,15 @@ func (u *unit) stillNear() {
 
 // countNear keeps the worker's number of units near the head. u.mu is held.
 func (u *unit) countNear() {
-	near := u.status.State == Live && !u.behind && time.Since(u.liveSince) >= nearAfter
+	if replays := u.status.State == Starting || u.status.State == Replaying; replays != u.replays {
+		u.replays = replays
+		if replays {
+			u.feeds.replaying.Add(1)
+		} else {
+			u.feeds.replaying.Add(-1)
+		}
+	}
+	near := u.status.State == Live && !u.behind && (u.feeds.replaying.Load() == 0 || time.Since(u.liveSince) >= nearAfter)
 	if near == u.near {
 		return
 	}

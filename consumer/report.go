@@ -36,6 +36,7 @@ func (u *unit) takenOn(now time.Time) {
 	u.status = UnitStatus{Projection: u.id.Projection, Version: u.id.Version, Partition: u.id.Partition, Stream: u.stream.Name,
 		State: Starting, CheckpointAgeMS: -1, Owner: u.worker.config.Name, Standbys: []string{},
 		Folded: u.status.Folded, Skipped: u.status.Skipped, StartedUnixMS: now.UnixMilli()}
+	u.countNear()
 	u.mu.Unlock()
 	u.meters.state(Starting, nil)
 	token(u.worker.changed)

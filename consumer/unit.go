@@ -59,6 +59,7 @@ type unit struct {
 	liveSince time.Time
 	behind    bool // live, and far behind the head
 	near      bool // counted in the worker's near
+	replays   bool // counted in the feeds' replaying
 	startedAt time.Time
 	caughtUp  chan struct{} // closed when it has been live once
 }

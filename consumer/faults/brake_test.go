@@ -35,6 +35,7 @@ func (b *brake) addr() string         { return b.listener.Addr().String() }
 func (b *brake) port() string         { _, port, _ := net.SplitHostPort(b.addr()); return port }
 func (b *brake) slow(d time.Duration) { b.delay.Store(int64(d)) }
 func (b *brake) hold()                { b.held.Store(true) }
+func (b *brake) release()             { b.held.Store(false) }
 
 func (b *brake) accept() {
 	for {

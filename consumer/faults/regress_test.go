@@ -41,12 +41,7 @@ func TestAFailoverThatLosesCheckpointsIsReplayed(t *testing.T) {
 	for round := range max(1, *kills/12) {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
 			primary := redistest.Start(t)
-			link := startBrake(t, primary.Addr())
-			replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+link.port())
-			replica.Await("the replica follows", func(client *redis.Client) bool {
-				text, err := client.Info(context.Background(), "replication").Result()
-				return err == nil && strings.Contains(text, "master_link_status:up")
-			})
+			replica, link := follower(t, primary)
 			sentinel := redistest.StartSentinel(t, "house", primary, 1, 300*time.Millisecond)
 			s := newSceneOn(t, primary)
 			s.redisURL = "redis+sentinel://" + sentinel.Addr() + "/house/0"
