@@ -40,7 +40,7 @@ fuzz: redis ## run each fuzz target for FUZZ_TIME
 
 .PHONY: faults
 faults: redis ## kill workers, NATS and Redis KILLS times in each test, and compare with full replays
-	go test ./consumer/faults -kills $(KILLS) -away 2m -stopped 20s -swarm 100 -timeout 90m
+	go test ./consumer/faults -kills $(KILLS) -away 2m -stopped 20s -swarm 100 -rate-events 1000000 -timeout 90m
 
 .PHONY: swarm
 swarm: redis ## kill 1,000 workers that share 8 partitions by leases, with readers whose history is checked (half an hour)

@@ -69,7 +69,7 @@ func (c *crew) keep(wanted map[snapshotstore.Unit]bool) (changed bool) {
 // Feeds are begun a few at a time: those of a worker that begins with hundreds would all wait for each other. No feed waits
 // for another one to get anywhere.
 const (
-	atATime = 4
+	atATime = 2
 	stage   = 10 * time.Millisecond
 )
 
