@@ -32,7 +32,7 @@ func newCrew(ctx context.Context, units []*unit, leave func(*unit)) *crew {
 
 // keep starts the wanted units that do not run, and tells those to stop that run and are not wanted. It waits for
 // nothing: one that stops makes its last checkpoint, and is told of by ended.
-func (c *crew) keep(wanted map[snapshotstore.Unit]bool) (changed bool) {
+func (c *crew) keep(wanted map[snapshotstore.Unit]bool) {
 	for id, stop := range c.on {
 		if !wanted[id] {
 			stop()
@@ -51,7 +51,6 @@ func (c *crew) keep(wanted map[snapshotstore.Unit]bool) (changed bool) {
 		delay := time.Duration((started-1)/atATime) * stage
 		ctx, stop := context.WithCancel(c.ctx)
 		c.on[id] = stop
-		changed = true
 		u.takenOn(time.Now())
 		u.worker.folding.Add(1)
 		c.wg.Go(func() {
@@ -63,7 +62,6 @@ func (c *crew) keep(wanted map[snapshotstore.Unit]bool) (changed bool) {
 			c.ended <- id
 		})
 	}
-	return changed
 }
 
 // Feeds are begun a few at a time: those of a worker that begins with hundreds would all wait for each other. No feed waits

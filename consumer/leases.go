@@ -208,6 +208,9 @@ func (l *leases) watch(ctx context.Context) {
 	case <-l.joined:
 	}
 	tell := func(c MemberChange) {
+		if c.All {
+			l.worker.deaf.Store(nil)
+		}
 		select {
 		case l.changes <- c:
 		case <-ctx.Done():
@@ -220,7 +223,9 @@ func (l *leases) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if text := fmt.Sprint(err); text != failing {
+		text := fmt.Sprint(err)
+		l.worker.deaf.Store(&text)
+		if text != failing {
 			failing = text
 			l.log.Warn("can't watch the other workers: beginning again", zap.Error(err))
 		}

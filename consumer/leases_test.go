@@ -236,6 +236,28 @@ func TestAWorkerThatCannotRenewStopsItsUnitsByItself(t *testing.T) {
 	})
 }
 
+// A worker that hears of nobody, itself included, does not take that for nobody being there.
+func TestAWorkerWhoseWatchIsDeafTakesNothingFromOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTown(t)
+		sums := sumsByKey(nil)
+		a, b := h.join(sums), h.join(sums)
+		settle(3 * time.Second)
+		h.mustBeShared("sums", a, b)
+		had := a.has("sums")
+		a.end.Deafen(true)
+		settle(10 * leaseTTL)
+		if has := a.has("sums"); !slices.Equal(has, had) {
+			t.Errorf("deaf, it has %v, before it had %v", has, had)
+		}
+		h.mustBeShared("sums", a, b)
+		a.end.Deafen(false)
+		b.kill()
+		settle(2 * leaseTTL)
+		h.mustBeShared("sums", a)
+	})
+}
+
 // Of two workers that do not see each other both own everything: values stay right, and epochs come to rest.
 func TestABrokenMembershipCostsWorkButNoValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

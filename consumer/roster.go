@@ -19,6 +19,7 @@ type roster struct {
 	ttl  time.Duration // of this worker's lease
 
 	synced   bool      // the records that there were have been told
+	heard    time.Time // when anything was last told; this worker's own renewals are, too
 	echo     time.Time // when this worker's record was last put, by the server's clock
 	renewed  time.Time // when the last renewal that succeeded was begun; zero: there was none
 	others   map[string]*other
@@ -50,6 +51,7 @@ func (r *roster) watching() {
 
 // saw takes in what the membership tells.
 func (r *roster) saw(c MemberChange, now time.Time) error {
+	r.heard = now
 	switch {
 	case c.All:
 		r.syncedAt(now)
@@ -125,6 +127,14 @@ func (r *roster) decide(now time.Time, runs func(snapshotstore.Unit) bool) map[s
 	run := map[snapshotstore.Unit]bool{}
 	if !r.member(now) {
 		clear(r.waiting)
+		return run
+	}
+	if now.Sub(r.heard) >= r.ttl { // the watch is deaf: that nobody is heard says nothing about who is there
+		for unit := range r.assigned {
+			if runs(unit.unit) {
+				run[unit.unit] = true
+			}
+		}
 		return run
 	}
 	r.assign(now)

@@ -39,6 +39,7 @@ type Worker struct {
 
 	roll  atomic.Pointer[roll]   // the other workers, by leases; nil while none are known
 	lease atomic.Pointer[string] // why the worker can't renew its lease; nil where it can
+	deaf  atomic.Pointer[string] // why it can't watch the others; nil where it can
 
 	wg  sync.WaitGroup  // everything that units and feeds have started
 	ctx context.Context // of Run; feeds live on it
@@ -305,8 +306,10 @@ func (w *Worker) Report() Report {
 }
 
 func (w *Worker) leaseProblem() string {
-	if problem := w.lease.Load(); problem != nil {
-		return *problem
+	for _, problem := range []*string{w.lease.Load(), w.deaf.Load()} {
+		if problem != nil {
+			return *problem
+		}
 	}
 	return ""
 }

@@ -54,6 +54,7 @@ type MembersEnd struct {
 
 	mu    sync.Mutex
 	lost  bool
+	deaf  bool
 	ended chan struct{} // closed when it is lost
 }
 
@@ -70,6 +71,19 @@ func (e *MembersEnd) Lose(lost bool) {
 		e.ended = nil
 	}
 	e.lost = lost
+}
+
+// Deafen makes this worker's watch tell nothing any more, and not end, or lets it tell again.
+func (e *MembersEnd) Deafen(deaf bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deaf = deaf
+}
+
+func (e *MembersEnd) hears() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.deaf
 }
 
 func (e *MembersEnd) state() (ended <-chan struct{}, err error) {
@@ -136,7 +150,9 @@ func (e *MembersEnd) Watch(ctx context.Context, tell func(consumer.MemberChange)
 		next = len(m.log)
 		m.mu.Unlock()
 		for _, c := range news {
-			tell(c)
+			if e.hears() {
+				tell(c)
+			}
 		}
 		select {
 		case <-ctx.Done():
