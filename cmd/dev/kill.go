@@ -15,7 +15,7 @@ import (
 // kill runs the worker as a process of its own, under load, kills it again and again at random moments, and then
 // compares what it kept with a full replay.
 func (c *Command) kill(app *cmd.App, outer *folder) error {
-	if err := os.RemoveAll(outer.file(killFolder)); err != nil {
+	if err := removeAll(app.Context, outer.file(killFolder)); err != nil {
 		return usage(err)
 	}
 	f, err := outer.within(killFolder)
@@ -189,4 +189,20 @@ func (k *killer) catchUp(ctx context.Context) error {
 		return errors.Join(err, worker.kill())
 	}
 	return worker.stop()
+}
+
+// removeAll removes the folder of an earlier run. A worker of one that was killed may still be on its way out, and write
+// into it while it is removed.
+func removeAll(ctx context.Context, path string) error {
+	for try := 0; ; try++ {
+		err := os.RemoveAll(path)
+		if err == nil || try == 20 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
