@@ -47,7 +47,7 @@ swarm: redis ## kill 1,000 workers that share 8 partitions by leases, with reade
 	go test ./consumer/faults -run TestWorkersUnderLeasesAreKilled -swarm 1000 -v -timeout 60m
 
 .PHONY: model
-model: ## explore the protocol's model further than the tests do (some minutes, some gigabytes)
+model: ## explore the protocol's model further than the tests do (a minute or two, under a gigabyte)
 	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 1 -model.events 3 -model.upsets 1
 	go test ./consumer -run 'TestModel$$' -v -timeout 60m -model.units 2 -model.events 2 -model.upsets 0 -model.faults 1
 

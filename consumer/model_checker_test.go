@@ -70,9 +70,9 @@ func (m *model) normalise(s *modelState) {
 			}
 			switch {
 			case c.to.id == held: // applied: its sender does not know yet
-				c.from, c.after, c.keys, c.value = deadMark, 0, 0, modelValue{}
-				if c.claim && r.fresh {
-					c.from = 0
+				c.after, c.keys, c.value = 0, 0, modelValue{}
+				if c.from != 0 { // else it was the first claim: there was no snapshot
+					c.from = deadMark
 				}
 			case !m.alive(s, u, *c):
 				*c = modelCheckpoint{claim: c.claim, from: deadMark, to: modelMark{id: aloneMark, created: c.to.created}}

@@ -55,6 +55,7 @@ func TestModel(t *testing.T) {
 	}
 	for _, bounds := range all {
 		t.Run(bounds.String(), func(t *testing.T) {
+			t.Parallel()
 			result := bounds.explore(engineSteps())
 			fmt.Printf("model: %v: %v\n", bounds, result)
 			if result.wrong != "" {
@@ -129,6 +130,7 @@ func TestModelFindsWrongProtocols(t *testing.T) {
 		}, "can claim for ever"},
 	} {
 		t.Run(variant.name, func(t *testing.T) {
+			t.Parallel()
 			steps := engineSteps()
 			variant.wrong(&steps)
 			result := modelBounds{units: 1, events: 2, upsets: 1, faults: -1}.explore(steps)
