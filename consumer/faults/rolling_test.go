@@ -1,12 +1,10 @@
 package faults
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +19,7 @@ import (
 func TestAZombieUnderLeasesIsFenced(t *testing.T) {
 	const ttl = time.Second
 	s := newSwarm(t, ttl)
-	publishing, halt := context.WithCancel(context.Background())
-	defer halt()
-	var publisher sync.WaitGroup
-	publisher.Go(func() { s.publish(publishing) })
+	_, finish := s.underLoad()
 	workers := []*life{s.start(), s.start()}
 	s.awaitSeq(1, time.Minute)
 	for range 3 {
@@ -36,13 +31,7 @@ func TestAZombieUnderLeasesIsFenced(t *testing.T) {
 		zombie.continueOn()
 		s.awaitShared(workers)
 	}
-	halt()
-	publisher.Wait()
-	s.mu.Lock()
-	last := uint64(len(s.events))
-	s.mu.Unlock()
-	s.awaitSeq(last, time.Minute)
-	s.mustBeRight()
+	finish()
 	for _, w := range workers {
 		w.mustNotHalt()
 	}

@@ -337,6 +337,24 @@ func (s *swarm) mustBeRight() {
 		s.lives, len(events), different, len(allModels)*swarmPartitions, len(s.history.reads), len(wrong))
 }
 
+// underLoad publishes until finish, which waits until all is folded, and compares.
+func (s *swarm) underLoad() (publishing context.Context, finish func()) {
+	publishing, halt := context.WithCancel(context.Background())
+	var publisher sync.WaitGroup
+	publisher.Go(func() { s.publish(publishing) })
+	stop := func() { halt(); publisher.Wait() }
+	s.t.Cleanup(stop) // of a test that has failed
+	return publishing, func() {
+		s.t.Helper()
+		stop()
+		s.mu.Lock()
+		last := uint64(len(s.events))
+		s.mu.Unlock()
+		s.awaitSeq(last, time.Minute)
+		s.mustBeRight()
+	}
+}
+
 // histogram prints how long takeovers took.
 func (s *swarm) histogram() {
 	s.mu.Lock()
@@ -366,10 +384,7 @@ func (s *swarm) histogram() {
 func TestWorkersUnderLeasesAreKilled(t *testing.T) {
 	const ttl = time.Second
 	s := newSwarm(t, ttl)
-	publishing, halt := context.WithCancel(context.Background())
-	defer halt()
-	var publisher sync.WaitGroup
-	publisher.Go(func() { s.publish(publishing) })
+	publishing, finish := s.underLoad()
 	workers := []*life{s.start(), s.start(), s.start()}
 	s.awaitSeq(1, time.Minute)
 	for range *swarmKills {
@@ -380,13 +395,7 @@ func TestWorkersUnderLeasesAreKilled(t *testing.T) {
 			break
 		}
 	}
-	halt()
-	publisher.Wait()
-	s.mu.Lock()
-	last := uint64(len(s.events))
-	s.mu.Unlock()
-	s.awaitSeq(last, time.Minute)
-	s.mustBeRight()
+	finish()
 	s.histogram()
 	t.Logf("longest from the last kill before: %v", s.slowest.Round(time.Millisecond))
 	if s.slowest > ttl+2*time.Second {
@@ -397,10 +406,7 @@ func TestWorkersUnderLeasesAreKilled(t *testing.T) {
 // TestAWorkerUnderLeasesThatIsTerminatedHandsOverAtOnce measures from SIGTERM to the next owner's first checkpoint.
 func TestAWorkerUnderLeasesThatIsTerminatedHandsOverAtOnce(t *testing.T) {
 	s := newSwarm(t, 5*time.Second)
-	publishing, halt := context.WithCancel(context.Background())
-	defer halt()
-	var publisher sync.WaitGroup
-	publisher.Go(func() { s.publish(publishing) })
+	_, finish := s.underLoad()
 	workers := []*life{s.start(), s.start()}
 	s.awaitSeq(1, time.Minute)
 	var all []time.Duration
@@ -440,13 +446,7 @@ func TestAWorkerUnderLeasesThatIsTerminatedHandsOverAtOnce(t *testing.T) {
 		s.mu.Unlock()
 		workers = []*life{workers[1], s.start()}
 	}
-	halt()
-	publisher.Wait()
-	s.mu.Lock()
-	last := uint64(len(s.events))
-	s.mu.Unlock()
-	s.awaitSeq(last, time.Minute)
-	s.mustBeRight()
+	finish()
 	slices.Sort(all)
 	t.Logf("from SIGTERM to the next owner's claim: median %v, longest %v of %d", all[len(all)/2].Round(time.Millisecond), all[len(all)-1].Round(time.Millisecond), len(all))
 	if median := all[len(all)/2]; median > time.Second {
