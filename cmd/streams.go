@@ -119,7 +119,7 @@ func (s *streams) members() (consumer.Membership, error) {
 		Keep: max(time.Minute, 10*s.config.Leases.TTL), Domain: s.config.nats.Domain, APIPrefix: s.config.nats.APIPrefix})
 }
 
-// bounds asks what a stream holds now.
+// bounds asks what a stream holds.
 func (s *streams) bounds(ctx context.Context, stream string) (consumer.Bounds, error) {
 	log, err := s.whole(ctx, stream)
 	if err != nil {

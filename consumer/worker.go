@@ -247,8 +247,7 @@ func (w *Worker) announce(ctx context.Context) {
 // bounds are those of checkpoints now: long pauses of the store are allowed only while no unit is near the head. What all
 // units that are not near it may keep uncommitted together is bounded, however many there are.
 func (w *Worker) bounds() CheckpointBounds {
-	near := w.near.Load()
-	if near > 0 {
+	if w.near.Load() > 0 {
 		return CheckpointBounds{Every: w.config.Checkpoint.Every, MaxPause: w.config.Checkpoint.MaxPause, MaxBytes: w.config.Checkpoint.MaxBytes}
 	}
 	bounds := w.config.Checkpoint.Replay
