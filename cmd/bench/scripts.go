@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,8 +10,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scriptCommands are those that run scripts, by which Tailfold writes.
-var scriptCommands = []string{"evalsha", "eval", "fcall"}
+// scriptCommands are those that run scripts and transactions, by which Tailfold writes.
+var scriptCommands = []string{"evalsha", "eval", "fcall", "exec"}
+
+// slowCommands are how these stand in the slow log, where a transaction is not, but its commands are.
+var slowCommands = append(slices.Clone(scriptCommands), "hset")
 
 // slowFrom is from when on Redis notes a script in its slow log, where it is ours.
 const slowFrom = 200 * time.Microsecond
@@ -63,7 +67,7 @@ func (s *servers) longest(ctx context.Context) time.Duration {
 
 func longestScript(logs []redis.SlowLog) (longest time.Duration) {
 	for _, entry := range logs {
-		for _, name := range scriptCommands {
+		for _, name := range slowCommands {
 			if len(entry.Args) > 0 && strings.EqualFold(entry.Args[0], name) {
 				longest = max(longest, entry.Duration)
 			}

@@ -226,7 +226,8 @@ func (p *replyEater) serve(ctx context.Context, client, server net.Conn) {
 }
 
 func (p *replyEater) isThirdCommit(request []byte) bool {
-	if !bytes.Contains(bytes.ToLower(request[:min(len(request), 64)]), []byte("evalsha")) {
+	words := bytes.ToLower(request[:min(len(request), 64)])
+	if !bytes.Contains(words, []byte("evalsha")) && !bytes.Contains(words, []byte("multi")) {
 		return false
 	}
 	p.mu.Lock()

@@ -29,6 +29,34 @@ func TestKilledWorkersLeaveNothingThatAFullReplayWouldNot(t *testing.T) {
 	s.finish()
 }
 
+// TestWorkersKilledInAReplayOfManyKeys kills workers whose checkpoints have thousands of keys: these go to Redis by a
+// transaction, and no longer by the script.
+func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
+	s := newScene(t)
+	s.environment = append(s.environment, "TAILFOLD_FAULTS_CACHE=0") // the default
+	s.startWorker("")
+	s.awaitSeq(100, allModels...)
+	s.stopPublishing()
+	s.killWorker()
+	for range *kills {
+		for range 5 {
+			s.publishTail(200_000)
+		}
+		s.startWorker("")
+		s.await(time.Duration(50+s.rng.IntN(600)) * time.Millisecond)
+		s.killWorker()
+		s.mustBeAPrefix("accounts")
+	}
+	s.finish()
+	s.mustHaveFolded(0)
+	var bulks int
+	stats := s.redis.Client().InfoMap(t.Context(), "commandstats").Val()["Commandstats"]
+	if _, err := fmt.Sscanf(stats["cmdstat_watch"], "calls=%d,", &bulks); err != nil {
+		t.Errorf("no checkpoint was a transaction: %v", err)
+	}
+	t.Logf("%d checkpoints were transactions", bulks)
+}
+
 func TestRedisKilledAndStartedAgain(t *testing.T) {
 	for _, persistence := range [][]string{
 		{"--appendonly", "yes", "--appendfsync", "always"},

@@ -16,7 +16,7 @@ import (
 )
 
 // acl is what a user of Redis needs. CONFIG is for Check alone, which does without.
-const acl = "+eval +evalsha +multi +exec +type +time +hget +hset +hmget +hdel +hlen +hscan +hgetall +get +set +del +unlink +info +ping"
+const acl = "+eval +evalsha +watch +unwatch +multi +exec +type +time +hget +hset +hmget +hdel +hlen +hscan +hgetall +get +set +del +unlink +info +ping"
 
 // rule says what to do about the errors of Redis that begin with a text.
 type rule struct {

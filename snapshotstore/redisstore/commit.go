@@ -87,6 +87,17 @@ func (s *Store) Commit(ctx context.Context, unit snapshotstore.Unit, checkpoint 
 // the checkpoint before.
 func (s *Store) CommitTimed(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (time.Duration, error) {
 	key := s.layout.Unit(unit)
+	if err := sealed(checkpoint); err != nil {
+		return 0, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
+	}
+	if s.isBulk(checkpoint) {
+		bulk, err := call(ctx, s, "commit", key, func(ctx context.Context) (bulkDone, error) {
+			return s.commitBulk(ctx, key, checkpoint)
+		})
+		if bulk.done || err != nil {
+			return bulk.held, err
+		}
+	}
 	args, err := commitArgs(checkpoint)
 	if err != nil {
 		return 0, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
@@ -122,13 +133,18 @@ func (s *Store) CommitTimed(ctx context.Context, unit snapshotstore.Unit, checkp
 	return 0, &snapshotstore.ConflictError{Unit: unit, Held: held}
 }
 
-func commitArgs(checkpoint snapshotstore.Checkpoint) ([]any, error) {
+// sealed tells whether the marks have the bytes that are stored and compared.
+func sealed(checkpoint snapshotstore.Checkpoint) error {
 	if len(checkpoint.To.Raw) == 0 {
-		return nil, errors.New("the mark to commit is not sealed (Mark.Seal)")
+		return errors.New("the mark to commit is not sealed (Mark.Seal)")
 	}
 	if !checkpoint.From.IsZero() && len(checkpoint.From.Raw) == 0 {
-		return nil, errors.New("the mark to commit from is not one that a store returned or Mark.Seal made")
+		return errors.New("the mark to commit from is not one that a store returned or Mark.Seal made")
 	}
+	return nil
+}
+
+func commitArgs(checkpoint snapshotstore.Checkpoint) ([]any, error) {
 	skipped := make([]string, len(checkpoint.Skipped))
 	for i := range checkpoint.Skipped {
 		text, err := json.Marshal(checkpoint.Skipped[i], json.Deterministic(true),

@@ -10,7 +10,20 @@ import (
 	"github.com/tailfold/tailfold/snapshotstore/storetest"
 )
 
-func TestRedisKeepsTheContractOfAStore(t *testing.T) {
+func TestRedisKeepsTheContractOfAStore(t *testing.T) { keepsTheContract(t, 0) }
+
+// Checkpoints in bulk keep it, too.
+func TestRedisKeepsTheContractOfAStoreInBulk(t *testing.T) { keepsTheContract(t, 1) }
+
+// keepsTheContract runs the suite with checkpoints of so many puts made in bulk, 0: as it is by default.
+func keepsTheContract(t *testing.T, bulkFrom int) {
+	open := func(t testing.TB, url string) *redisstore.Store {
+		store := open(t, url)
+		if bulkFrom > 0 {
+			store.BulkFrom(bulkFrom)
+		}
+		return store
+	}
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		// A crash must lose nothing. By default Redis answers while its file is a second behind.
 		server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")

@@ -71,7 +71,7 @@ func Open(options Options) (*Store, error) {
 	if !target.tls && options.TLS != nil {
 		return nil, errors.New("redisstore: TLS is set, but the URL does not begin with rediss")
 	}
-	return &Store{client: newClient(target, options), target: target, layout: layout}, nil
+	return &Store{client: newClient(target, options), target: target, layout: layout, bulkFrom: bulkFrom}, nil
 }
 
 // newClient makes the client for the URL's form. Its own retries are off: they are the caller's, who knows what

@@ -3,8 +3,9 @@
 //
 //	HMGET tailfold:{customer-totals/v1/0} $mark c-77
 //
-// A commit is one Lua script, so that mark and values change in one atomic step. Everything else waits meanwhile,
-// about 1 ms per 700 fields: it is the caller who keeps a checkpoint small.
+// A commit is one Lua script or, of many keys, one HSET behind a WATCH, so that mark and values change in one atomic
+// step. Everything else waits meanwhile, about 1 ms per 700 fields in a large snapshot: it is the caller who keeps a
+// checkpoint small.
 package redisstore
 
 import (
@@ -27,6 +28,8 @@ type Store struct {
 	client redis.UniversalClient
 	target target
 	layout Layout
+
+	bulkFrom int // see isBulk
 
 	mu     sync.Mutex
 	closed bool
