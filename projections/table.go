@@ -33,12 +33,12 @@ type table[V any] struct {
 	nowhere bool // no subject is left for this unit
 
 	entries  index[V]
-	ring     []*entry[V] // those that may be forgotten, for the second-chance sweep: loaded, neither dirty nor in flight
+	ring     []ref // those that may be forgotten, for the second-chance sweep: loaded, neither dirty nor in flight
 	hand     int
 	evicted  bool // something was forgotten
 	bytes    int
-	dirty    []*entry[V]
-	inFlight []*entry[V]
+	dirty    []ref
+	inFlight []ref
 	guess    int // bytes of the dirty entries as last encoded
 
 	named   []named  // the events of the batch that touch keys
@@ -71,7 +71,7 @@ type planned struct {
 	upTo  int // end of its entries in touched
 }
 
-const entryOverhead = 160 // bytes per entry beside key and value: the struct, its place in index and ring; estimated
+const entryOverhead = 160 // bytes per entry beside key and value: the struct, its place in index and ring, what is free beside it; estimated
 
 func newTable[V any](rules foldRules[V], subjects []string, options FoldOptions) Fold {
 	if rules.codec == nil {
@@ -199,10 +199,10 @@ func (t *table[V]) planEvent(n *named, from int) error {
 			}
 			e = t.entries.add(i, key)
 			t.bytes += len(key) + entryOverhead
-			t.missing = append(t.missing, e.key)
+			t.missing = append(t.missing, t.entries.key(e))
 		}
 		if e.turn == t.turn {
-			return &EventError{Seq: n.event.Seq, Subject: n.event.Subject, Key: e.key, Err: errKeyTwice, Intact: true}
+			return &EventError{Seq: n.event.Seq, Subject: n.event.Subject, Key: key, Err: errKeyTwice, Intact: true}
 		}
 		e.turn, e.used = t.turn, true
 		t.touched = append(t.touched, e)
@@ -264,7 +264,7 @@ func (t *table[V]) Step() (err error) {
 		for several := p.upTo-t.key > 1; t.key < p.upTo; t.key++ {
 			e := t.touched[t.key]
 			if !e.loaded {
-				return fmt.Errorf("key %q was not loaded", e.key)
+				return fmt.Errorf("key %q was not loaded", t.entries.key(e))
 			}
 			if several && t.rules.immutable {
 				t.undo = append(t.undo, undone[V]{e, e.value, e.exists})
@@ -283,7 +283,7 @@ func (t *table[V]) stepEntry(e *entry[V], event *Event) error {
 	if !e.exists {
 		value = t.rules.seed()
 	}
-	value, err := t.rules.step(e.key, value, *event)
+	value, err := t.rules.step(t.entries.key(e), value, *event)
 	if err == Unchanged {
 		return nil
 	}
@@ -303,15 +303,15 @@ func (t *table[V]) stepEntry(e *entry[V], event *Event) error {
 		t.leave(e)
 	}
 	e.dirty = true
-	t.dirty = append(t.dirty, e)
-	t.guess += len(e.key) + max(e.size, 16)
+	t.dirty = append(t.dirty, e.me)
+	t.guess += len(t.entries.key(e)) + max(int(e.size), 16)
 	return nil
 }
 
 // eventError blames the event and the key that are being folded, and ends the plan there. Where values are never
 // changed in place, those of the event before are put back.
 func (t *table[V]) eventError(err error) error {
-	event, key := t.plan[t.at].event, t.touched[t.key].key
+	event, key := t.plan[t.at].event, t.entries.key(t.touched[t.key])
 	if t.rules.immutable {
 		for _, u := range t.undo {
 			u.entry.value, u.entry.exists = u.value, u.exists
@@ -329,23 +329,26 @@ func (t *table[V]) Changes() (Changes, error) {
 	}
 	changes.Put = make([]Entry, 0, len(t.dirty))
 	slab := slab[V]{codec: t.rules.codec, appends: t.appends, left: t.guess}
-	for _, e := range t.dirty {
+	for _, r := range t.dirty {
+		e := t.entries.entry(r)
+		key := t.entries.key(e)
 		if !e.exists {
-			changes.Delete = append(changes.Delete, e.key)
+			changes.Delete = append(changes.Delete, key)
 			t.resize(e, 0)
 			continue
 		}
 		encoded, err := slab.encode(e.value)
 		if err != nil {
-			return Changes{}, &ValueError{Key: e.key, Err: err}
+			return Changes{}, &ValueError{Key: key, Err: err}
 		}
 		if t.options.MaxValue > 0 && len(encoded) > t.options.MaxValue {
-			return Changes{}, &TooLargeError{What: "value", Key: e.key, Size: len(encoded), Limit: t.options.MaxValue}
+			return Changes{}, &TooLargeError{What: "value", Key: key, Size: len(encoded), Limit: t.options.MaxValue}
 		}
 		t.resize(e, len(encoded))
-		changes.Put = append(changes.Put, Entry{e.key, encoded})
+		changes.Put = append(changes.Put, Entry{key, encoded})
 	}
-	for _, e := range t.dirty {
+	for _, r := range t.dirty {
+		e := t.entries.entry(r)
 		e.dirty, e.inFlight = false, true
 	}
 	t.dirty, t.inFlight, t.guess = t.inFlight[:0], t.dirty, 0
@@ -404,18 +407,17 @@ func (t *table[V]) Recode(stored []byte) ([]byte, error) {
 }
 
 func (t *table[V]) resize(e *entry[V], size int) {
-	t.bytes += 2 * (size - e.size)
-	e.size = size
+	t.bytes += 2 * (size - int(e.size))
+	e.size = uint32(size)
 }
 
 func (t *table[V]) Acked() {
-	for _, e := range t.inFlight {
-		e.inFlight = false
-		if !e.dirty {
+	for _, r := range t.inFlight {
+		e := t.entries.entry(r)
+		if e.inFlight = false; !e.dirty {
 			t.join(e)
 		}
 	}
-	clear(t.inFlight)
 	t.inFlight = t.inFlight[:0]
 }
 
@@ -429,9 +431,12 @@ func (t *table[V]) Evict(keep int) {
 	}
 	for left := 2 * len(t.ring); t.bytes > keep && left > 0 && len(t.ring) > 0; left-- {
 		t.hand %= len(t.ring)
-		e := t.ring[t.hand]
+		e := t.entries.entry(t.ring[t.hand])
 		if e.used {
 			e.used = false
+			if t.entries.sparse(e.me) {
+				t.ring[t.hand] = t.entries.move(e).me
+			}
 			t.hand++
 			continue
 		}
@@ -445,19 +450,18 @@ func (t *table[V]) Whole() bool { return !t.evicted }
 
 // join puts an entry into the ring, leave takes it out.
 func (t *table[V]) join(e *entry[V]) {
-	e.ring = len(t.ring)
-	t.ring = append(t.ring, e)
+	e.ring = uint32(len(t.ring))
+	t.ring = append(t.ring, e.me)
 }
 
 func (t *table[V]) leave(e *entry[V]) {
 	last := t.ring[len(t.ring)-1]
-	t.ring[e.ring], last.ring = last, e.ring
-	t.ring[len(t.ring)-1] = nil
+	t.ring[e.ring], t.entries.entry(last).ring = last, e.ring
 	t.ring = t.ring[:len(t.ring)-1]
 }
 
 // forget drops an entry that is not in the ring.
 func (t *table[V]) forget(e *entry[V]) {
+	t.bytes -= len(t.entries.key(e)) + entryOverhead + 2*int(e.size)
 	t.entries.remove(e)
-	t.bytes -= len(e.key) + entryOverhead + 2*e.size
 }
