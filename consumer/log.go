@@ -75,6 +75,15 @@ type Bounds struct {
 	Holes string
 }
 
+type unitKey struct{}
+
+// UnitOf is the unit for which a log or a store is asked, for those that label or bound their calls by unit. False: the
+// call is for several units.
+func UnitOf(ctx context.Context) (snapshotstore.Unit, bool) {
+	unit, ok := ctx.Value(unitKey{}).(snapshotstore.Unit)
+	return unit, ok
+}
+
 // ErrNoLog is a log that does not exist.
 var ErrNoLog = errors.New("does not exist")
 

@@ -84,6 +84,7 @@ type outcome struct {
 
 // run keeps the unit going until ctx is done.
 func (u *unit) run(ctx context.Context) {
+	ctx = context.WithValue(ctx, unitKey{}, u.id)
 	var care suspects
 	for again := 0; ctx.Err() == nil; again++ {
 		out := u.runOnce(ctx, care)

@@ -30,6 +30,7 @@ type line struct {
 	dead    bool
 	weather weather
 	known   map[snapshotstore.Unit]uint64 // seqs of the marks that the store has told it of
+	readers int
 }
 
 var errCut = errors.New("connection cut")
@@ -60,11 +61,15 @@ func (l *line) knows(unit snapshotstore.Unit, seq uint64) {
 
 // pass takes a call over the line. Its reply is lost where lost is set.
 func (l *line) pass(ctx context.Context, op string) (lost bool, err error) {
-	d := l.w.dice(l.name + " " + op)
+	asker := l.name
+	if unit, ok := consumer.UnitOf(ctx); ok {
+		asker += " " + unit.String()
+	}
+	d := l.w.dice(asker + " " + op)
 	weather, _ := l.now()
 	wait := d.duration(20*time.Microsecond, 3*time.Millisecond)
 	fails, lost := d.chance(weather.fail), d.chance(weather.lose)
-	if err := rest(ctx, wait); err != nil {
+	if err := l.w.rest(ctx, wait); err != nil {
 		return false, err
 	}
 	if _, dead := l.now(); dead || fails {
@@ -74,9 +79,10 @@ func (l *line) pass(ctx context.Context, op string) (lost bool, err error) {
 	return lost, nil
 }
 
-// rest waits in the bubble's time.
-func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
+// rest waits in the bubble's time, until a moment at which nothing else does: package synctest wakes those that wait for
+// the same one in a random order.
+func (w *world) rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(w.moment(d))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -169,14 +175,14 @@ func (s lineStore) Commit(ctx context.Context, u snapshotstore.Unit, c snapshots
 	}
 	afterwards := func() {
 		s.w.strays.Go(func() {
-			if rest(s.w.ctx, when) == nil {
+			if s.w.rest(s.w.ctx, when) == nil {
 				_ = arrive() // nobody is left to be told
 			}
 		})
 	}
 	if late {
 		afterwards()
-		_ = rest(ctx, 500*time.Millisecond+d.duration(0, time.Millisecond))
+		_ = s.w.rest(ctx, 500*time.Millisecond+d.duration(0, time.Millisecond))
 		return &snapshotstore.Error{Op: "commit", Err: errors.New("no reply in time")}
 	}
 	lost, err := s.pass(ctx, op)
@@ -229,7 +235,7 @@ func (l lineLog) Witness(ctx context.Context, seq uint64) (consumer.Witness, err
 }
 
 func (l lineLog) Open(ctx context.Context, after uint64, subjects []string) (consumer.Reader, error) {
-	op := fmt.Sprint("open ", l.part)
+	op := fmt.Sprint("open ", l.part, " ", after)
 	reader, err := question(ctx, l.line, op, func() (consumer.Reader, error) { return l.Log.Open(ctx, after, subjects) })
 	if err != nil {
 		return nil, err
@@ -242,22 +248,24 @@ func (l lineLog) Open(ctx context.Context, after uint64, subjects []string) (con
 	if after < lowest { // O6
 		l.w.fail("O6: %s reads partition %d again after seq %d, its units' snapshots are at %d and above", l.name, l.part, after, lowest)
 	}
-	return &lineReader{Reader: reader, log: l}, nil
+	l.readers++
+	return &lineReader{Reader: reader, log: l, n: l.readers}, nil
 }
 
 // lineReader hands out what the log hands out, later, and in bad weather twice, in another order, or with a gap.
 type lineReader struct {
 	consumer.Reader
 	log   lineLog
+	n     int // of all that the worker has opened
 	begun bool
 	kept  []consumer.Batch // to be handed out next
 }
 
 func (r *lineReader) Next(ctx context.Context) (consumer.Batch, error) {
 	l := r.log
-	op := fmt.Sprint("next ", l.part)
+	op := fmt.Sprint("next ", l.part, " ", r.n)
 	d := l.w.dice(l.name + " " + op)
-	if err := rest(ctx, d.duration(20*time.Microsecond, 2*time.Millisecond)); err != nil {
+	if err := l.w.rest(ctx, d.duration(20*time.Microsecond, 2*time.Millisecond)); err != nil {
 		return consumer.Batch{}, err
 	}
 	if len(r.kept) > 0 {
@@ -274,7 +282,7 @@ func (r *lineReader) Next(ctx context.Context) (consumer.Batch, error) {
 	if dead {
 		return consumer.Batch{}, errCut
 	}
-	if err := rest(ctx, d.duration(20*time.Microsecond, 2*time.Millisecond)); err != nil {
+	if err := l.w.rest(ctx, d.duration(20*time.Microsecond, 2*time.Millisecond)); err != nil {
 		return consumer.Batch{}, err
 	}
 	if r.begun && d.chance(weather.read) {

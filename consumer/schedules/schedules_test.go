@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -18,8 +19,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var (
 	seedFlag = flag.Uint64("seed", 0, "run the one schedule of this seed and print its trace")
 	first    = flag.Uint64("first", 0, "the first seed; 0: a random one")
-	seeds    = flag.Int("seeds", 500, "how many schedules are run; a tenth under the race detector")
-	twice    = flag.Int("twice", 60, "how many schedules are run twice, to see that a seed repeats")
+	seeds    = flag.Int("seeds", 1000, "how many schedules are run; a tenth under the race detector")
+	twice    = flag.Int("twice", 200, "how many schedules are run twice, to see that a seed repeats")
 )
 
 // play runs the schedule of one seed and returns its trace.
@@ -32,14 +33,25 @@ func play(t *testing.T, seed uint64) (trace []string, fault string) {
 		}()
 		w.run()
 	})
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapAlloc > collectFrom {
+		runtime.GC()
+	}
 	return trace, fault
 }
 
+// collectFrom is the heap at which it is collected between two schedules.
+const collectFrom = 256 << 20
+
 // alone has the test's goroutines take turns on one processor, so that those which become runnable in the same moment
-// of the bubble's time run in the same order each time.
+// of the bubble's time run in the same order each time. The collector would stop one or the other for a while: it runs
+// between schedules.
 func alone(t *testing.T) {
-	before := runtime.GOMAXPROCS(1)
-	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	processors, percent := runtime.GOMAXPROCS(1), debug.SetGCPercent(-1)
+	t.Cleanup(func() {
+		runtime.GOMAXPROCS(processors)
+		debug.SetGCPercent(percent)
+	})
 }
 
 func from() uint64 {
@@ -76,33 +88,43 @@ func TestSchedules(t *testing.T) {
 // TestASeedRepeatsExactly runs schedules twice and compares all that their workers asked and were told, to the nanosecond
 // of the bubble's time.
 //
-// A few in a hundred do not repeat: two units of a worker that ask the log the same at the same moment get their answers
-// at the same moment, package synctest wakes them in a random order, and the order tells where they go on to share
-// something: the bar, or the cache's budget.
+// Where the machine takes the processor away in the midst of a moment, Go's runtime may let another goroutine of that
+// moment go first (seen once in 8,000 schedules, beside other work): a schedule that differs is run a third time, and one
+// in a thousand may be such a one.
 func TestASeedRepeatsExactly(t *testing.T) {
 	alone(t)
-	n, at, same := *twice, from(), 0
+	n, at, disturbed := *twice, from(), 0
 	if underRace {
 		n /= 10
 	}
-	var differs string
 	for i := range n {
 		seed := at + uint64(i)
 		one, _ := play(t, seed)
 		two, _ := play(t, seed)
 		if slices.Equal(one, two) {
-			same++
 			continue
 		}
-		for j := range min(len(one), len(two)) {
-			if one[j] != two[j] {
-				differs = fmt.Sprintf("seed %d differs at line %d of its trace:\n%s\n-- and then\n%s", seed, j, strings.Join(one[max(0, j-5):j+1], "\n"), strings.Join(two[max(0, j-5):j+1], "\n"))
-				break
-			}
+		disturbed++
+		three, _ := play(t, seed)
+		if where := difference(seed, one, two); !slices.Equal(three, one) && !slices.Equal(three, two) {
+			t.Errorf("three runs are three: %s", where)
+		} else {
+			t.Log(where)
 		}
 	}
-	t.Logf("%d of %d schedules from seed %d repeat exactly", same, n, at)
-	if same < n-max(3, n/15) {
-		t.Errorf("too few; the last that does not: %s", differs)
+	t.Logf("%d of %d schedules from seed %d repeat exactly", n-disturbed, n, at)
+	if disturbed > 1+n/1000 {
+		t.Error("too few")
 	}
+}
+
+// difference is where two traces of one seed part.
+func difference(seed uint64, one, two []string) string {
+	for i := range min(len(one), len(two)) {
+		if one[i] != two[i] {
+			return fmt.Sprintf("seed %d differs at line %d of its trace:\n%s\n-- and then\n%s", seed, i,
+				strings.Join(one[max(0, i-5):i+1], "\n"), strings.Join(two[max(0, i-5):i+1], "\n"))
+		}
+	}
+	return fmt.Sprintf("seed %d has %d lines, and then %d", seed, len(one), len(two))
 }

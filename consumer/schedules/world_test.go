@@ -46,6 +46,9 @@ type world struct {
 	faultMu sync.Mutex
 	fault   string
 
+	momentMu sync.Mutex
+	moments  map[time.Duration]bool // that something waits for
+
 	traceMu sync.Mutex
 	began   time.Time
 	trace   []entry
@@ -59,7 +62,7 @@ type entry struct {
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, log: logtest.NewMemory("DEEDS", created), store: storetest.NewMemory(), shadows: map[snapshotstore.Unit]shadow{},
-		damaged: map[snapshotstore.Unit]bool{}, deleted: map[uint64]bool{}, began: time.Now()}
+		damaged: map[snapshotstore.Unit]bool{}, deleted: map[uint64]bool{}, moments: map[time.Duration]bool{}, began: time.Now()}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	w.log.SetClock(w.wall)
 	return w
@@ -75,6 +78,19 @@ func (w *world) wall() time.Time {
 		return w.frozen
 	}
 	return time.Now().Add(w.skew)
+}
+
+// moment is how long it is to the first moment after so long that nothing else waits for.
+func (w *world) moment(after time.Duration) time.Duration {
+	w.momentMu.Lock()
+	defer w.momentMu.Unlock()
+	now := time.Since(w.began)
+	at := now + after
+	for w.moments[at] {
+		at++
+	}
+	w.moments[at] = true
+	return at - now
 }
 
 func (w *world) note(who, what, text string) {
