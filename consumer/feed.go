@@ -7,21 +7,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/tailfold/tailfold/projections"
 )
 
 // Bounds of a feed's ring. What a unit has not taken yet may pile up to the first two; what all units have taken is
 // kept up to the other two, so that a unit that comes from behind can step over without reading alone.
 const (
-	ringBytes    = 16 << 20 // less where a worker has many feeds
-	ringBatches  = 4096
-	keptShare    = 8 // of the ring
-	keptBatches  = 1024
-	gatherFor    = 5 * time.Millisecond // a new feed waits so long for units that want to begin near by
-	nearBy       = 10_000               // seqs: a unit so little ahead of a feed joins it rather than read alone
-	filterSample = 10_000               // events read before a feed is judged for a filter
-	closeWithin  = 2 * time.Second
+	ringBytes   = 16 << 20 // less where a worker has many feeds
+	ringBatches = 4096
+	keptShare   = 8 // of the ring
+	keptBatches = 1024
+	gatherFor   = 5 * time.Millisecond // a new feed waits so long for units that want to begin near by
+	nearBy      = 10_000               // seqs: a unit so little ahead of a feed joins it rather than read alone
+	closeWithin = 2 * time.Second
 )
 
 // errBehind tells a unit that its feed has gone on without it, because it held others up.
@@ -33,8 +30,8 @@ var errMissed = errors.New("a delivery was missed: a batch does not follow the l
 // errRemade tells that a log was made again around the time when its reader was opened.
 var errRemade = errors.New("the log was made again while its reader was opened")
 
-// errRefiltered tells that a feed was closed to be opened again with a filter.
-var errRefiltered = errors.New("reader is opened again with a filter")
+// errRefiltered tells that a feed was closed to be opened again with another filter, or without one.
+var errRefiltered = errors.New("reader is opened again with another filter")
 
 // feeds are the readers of one partition of a stream in a worker. Mostly there is one; a unit that is far behind, or
 // too slow for the others, gets one of its own until it has caught up.
@@ -47,8 +44,11 @@ type feeds struct {
 
 	mu       sync.Mutex
 	open     []*feed
-	filtered bool         // a sample has shown that the units want less than a tenth of the log
-	count    atomic.Int32 // len(open), to be asked without the lock
+	filtered bool          // a sample has shown that the units want less than a tenth of the log
+	whole    bool          // the server's filter was found to cost more than to read all, until the head is near
+	kept     bool          // reading all was found to cost more than that
+	toll     time.Duration // what the filter cost, for each message of the log
+	count    atomic.Int32  // len(open), to be asked without the lock
 
 	replaying atomic.Int32 // units of the partition that have not come to the head yet
 }
@@ -228,10 +228,8 @@ func (fd *feed) read(ctx context.Context) error {
 		return err
 	}
 	fd.feeds.mu.Lock()
-	subjects := fd.feeds.base
-	if fd.feeds.filtered {
-		subjects = fd.feeds.subjects
-	}
+	subjects := fd.feeds.filter()
+	whole := fd.feeds.whole
 	fd.feeds.mu.Unlock()
 	fd.mu.Lock()
 	fd.reading = true
@@ -247,14 +245,20 @@ func (fd *feed) read(ctx context.Context) error {
 		defer cancel()
 		_ = reader.Close(ctx) // its server forgets the reader by itself if this fails
 	}()
-	sample := sampler{wanted: fd.feeds.subjects, off: len(subjects) > 0 || len(fd.feeds.subjects) != 1}
+	sample := sampler{wanted: fd.feeds.subjects, off: whole || len(subjects) > 0 || len(fd.feeds.subjects) != 1}
+	toll := toll{off: !whole && len(subjects) == 0, whole: whole}
 	for {
+		began := time.Now()
 		batch, err := reader.Next(ctx)
 		if err != nil {
 			return err
 		}
+		waited := time.Since(began)
 		if err := fd.append(ctx, batch); err != nil {
 			return err
+		}
+		if fd.feeds.turns(&toll, batch, waited) {
+			return errRefiltered
 		}
 		if sample.few(batch.Events) {
 			fd.feeds.mu.Lock()
@@ -333,30 +337,6 @@ func (fd *feed) trim() (full bool) {
 		}
 	}
 	return full
-}
-
-// sampler finds out whether the units want less than a tenth of what is read.
-type sampler struct {
-	wanted     []string
-	off        bool
-	read, hits int
-}
-
-func (s *sampler) few(events []projections.Event) bool {
-	if s.off {
-		return false
-	}
-	for i := range events {
-		if projections.MatchSubject(s.wanted[0], events[i].Subject) {
-			s.hits++
-		}
-	}
-	if s.read += len(events); s.read < filterSample {
-		return false
-	}
-	few := s.hits < s.read/10
-	s.read, s.hits = 0, 0
-	return few
 }
 
 // token puts a token into a channel of capacity one, if there is none.

@@ -130,6 +130,7 @@ func TestTwoWorkersFoldAsFastAsOne(t *testing.T) {
 	for range 5 {
 		one, two := round("0/1"), round("0/2", "1/2")
 		ratios = append(ratios, float64(one)/float64(two))
+		t.Logf("one worker: %v, two: %v", one.Round(time.Millisecond), two.Round(time.Millisecond))
 	}
 	slices.Sort(ratios)
 	t.Logf("two workers to one, rates of folding %d events into 3 projections on 2 partitions: median %.2f of %.2f", *rateEvents, ratios[2], ratios)

@@ -77,13 +77,16 @@ func fill(b *testing.B, conn *nats.Conn, n int) {
 	<-js.PublishAsyncComplete()
 }
 
-func readWhole(b *testing.B, conn *nats.Conn, n uint64) {
+func readWhole(b *testing.B, conn *nats.Conn, n uint64) { read(b, conn, n, nil) }
+
+// read reads the stream up to seq n, by a filter or without one.
+func read(b *testing.B, conn *nats.Conn, n uint64, subjects []string) {
 	b.Helper()
 	log, err := New(Config{Conn: conn, Stream: "S"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := log.Open(b.Context(), 0, nil)
+	r, err := log.Open(b.Context(), 0, subjects)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,6 +99,38 @@ func readWhole(b *testing.B, conn *nats.Conn, n uint64) {
 	}
 	if err := r.Close(context.WithoutCancel(b.Context())); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkReadPartition reads one of two partitions of a stream to its end: by the server's filter, and without one, by
+// how many subjects the stream has.
+func BenchmarkReadPartition(b *testing.B) {
+	for _, subjects := range []int{10, 1000, 10_000} {
+		b.Run(strconv.Itoa(subjects), func(b *testing.B) {
+			const n = 200_000
+			server := natstest.StartProcess(b)
+			js := natstest.JetStream(b, server.Connect())
+			if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
+				b.Fatal(err)
+			}
+			data := make([]byte, 120)
+			for i := range n { // the last one is of partition 0
+				subject := "s." + strconv.Itoa((i+1)%2) + "." + strconv.Itoa(i%subjects)
+				if _, err := js.PublishAsync(subject, data, jetstream.WithStallWait(time.Minute)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-js.PublishAsyncComplete()
+			conn := server.Connect(nats.SetCustomDialer(NewTap(&net.Dialer{Timeout: 5 * time.Second})))
+			var filtered, whole spent
+			for b.Loop() {
+				filtered.add(measure(func() { read(b, conn, n, []string{"s.0.>"}) }))
+				whole.add(measure(func() { read(b, conn, n, nil) }))
+			}
+			events := float64(n / 2 * b.N)
+			b.ReportMetric(float64(filtered.wall.Nanoseconds())/events, "filtered-ns/event")
+			b.ReportMetric(float64(whole.wall.Nanoseconds())/events, "whole-ns/event")
+		})
 	}
 }
 

@@ -30,7 +30,7 @@ var wrongEngines = []mutant{
 	{"epoch not raised", 1, []edit{{protocolFile, "max(found.Epoch, highest) + 1", "max(found.Epoch, highest)"}}},
 	{"dirty key forgotten on conflict", 21, []edit{{runnerFile, "	default:\n		return &outcome{reload: fmt.Sprintf(\"the store holds",
 		"	default:\n		if r.fold != nil {\n			r.fold.Acked()\n			r.held = held\n			return nil\n		}\n		return &outcome{reload: fmt.Sprintf(\"the store holds"}}},
-	{"conflict taken for success", 947, []edit{{commitFile, "		f.done <- err",
+	{"conflict taken for success", 5133, []edit{{commitFile, "		f.done <- err",
 		"		if _, ok := errors.AsType[*snapshotstore.ConflictError](err); ok {\n			err = nil\n		}\n		f.done <- err"}}},
 	{"deleted key read back", 11, []edit{{tableFile,
 		"	for _, r := range t.dirty {\n		e := t.entries.entry(r)\n		e.dirty, e.inFlight = false, true\n	}\n	t.dirty, t.inFlight, t.guess = t.inFlight[:0], t.dirty, 0",
