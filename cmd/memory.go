@@ -20,9 +20,9 @@ const (
 	gcPercent   = 400
 	memoryShare = 0.9 // of a container's limit
 
-	// Where nothing limits the process, it limits itself: by its cache (a decoded value takes up to about twice what is
-	// counted, until it is collected), by what its feeds read ahead, and by the rest.
-	cacheFactor = 2
+	// Where nothing limits the process, it limits itself: by its cache (what was in it takes half as much again, until it
+	// is collected), by what its feeds read ahead, and by the rest.
+	cacheFactor = 1.5
 	feedMemory  = 32 << 20
 	restMemory  = 64 << 20
 
@@ -38,7 +38,7 @@ func memoryFiles() []string {
 
 // ownMemory is how much memory a worker of this configuration should need, in bytes.
 func (l *loaded) ownMemory() int64 {
-	return cacheFactor*int64(l.Cache.MaxBytes) + int64(min(l.feeds(), 8))*feedMemory + restMemory
+	return int64(cacheFactor*float64(l.Cache.MaxBytes)) + int64(min(l.feeds(), 8))*feedMemory + restMemory
 }
 
 // tuneMemory sets the garbage collector by the memory that the process may have, or else by what it should need: own,

@@ -93,7 +93,7 @@ func TestTheWorkersOwnLimitGivesWayToWhatLives(t *testing.T) {
 			small.units = append(small.units, unit{snapshotstore.Unit{Projection: "p", Version: 1, Partition: partition}, "S", nil})
 		}
 	}
-	if got := small.ownMemory(); got != (128+64+64)<<20 {
+	if got := small.ownMemory(); got != (96+64+64)<<20 {
 		t.Errorf("a worker with a cache of 64 MiB and two feeds should need %d bytes", got)
 	}
 }
