@@ -63,11 +63,18 @@ func (w *world) run() {
 	w.log.SetMaxBatch(1 + s.d.below(64))
 	w.lives = []*history{newHistory(w.partitions)}
 	s.note("schedule", "theme", fmt.Sprint(s.theme, " partitions ", w.partitions, " leases ", w.members != nil, " cache ", w.cache))
-	for range 20 + s.d.below(40) {
+	for i := range 20 + s.d.below(40) {
 		if s.failed() {
 			return
 		}
-		s.act()
+		if quiet := i/5%4 == 3; quiet { // five of twenty
+			if i%5 == 0 {
+				s.heal()
+			}
+			s.act(s.d.below(49))
+		} else {
+			s.act(s.d.below(100))
+		}
 		time.Sleep(s.d.duration(time.Microsecond, 40*time.Millisecond))
 	}
 	s.heal()
@@ -100,8 +107,9 @@ func (s *schedule) heal() {
 	}
 }
 
-func (s *schedule) act() {
-	switch n := s.d.below(100); {
+// act does the n-th of a hundred things. Up to 49 they are harmless.
+func (s *schedule) act(n int) {
+	switch {
 	case n < 34:
 		for range s.d.below(1 + s.d.below(80)) {
 			s.publish()
