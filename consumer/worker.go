@@ -27,7 +27,8 @@ type Worker struct {
 	cache     cache
 	near      atomic.Int64 // units that follow the head, and are not far behind it
 	abandoned atomic.Int64 // goroutines that were given up because a step did not return
-	ticked    atomic.Int64 // when the worker last announced itself, or tried to (UnixNano)
+	made      time.Time
+	ticked    atomic.Int64 // when the worker last announced itself, or tried to: nanoseconds since made, by a clock that nobody sets
 	running   atomic.Bool
 	ended     atomic.Bool
 	bar       chan struct{} // held by the unit that folds an event at which workers may have died
@@ -54,7 +55,7 @@ func New(config Config) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	w := &Worker{changed: make(chan struct{}, 1), config: config, bar: make(chan struct{}, 1)}
+	w := &Worker{changed: make(chan struct{}, 1), config: config, made: time.Now(), bar: make(chan struct{}, 1)}
 	meters, err := newMeters(config.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("worker: metrics: %w", err)
@@ -178,7 +179,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Feeds and announcements outlive ctx: units stop first.
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.ctx = inner
-	w.ticked.Store(time.Now().UnixNano())
+	w.ticked.Store(int64(time.Since(w.made)))
 	var announcer sync.WaitGroup
 	announcer.Go(func() { w.announce(inner) })
 	announcer.Go(func() { w.lookout(inner) })
@@ -211,7 +212,7 @@ func (w *Worker) announce(ctx context.Context) {
 	tick := time.NewTicker(w.config.Renew)
 	defer tick.Stop()
 	for {
-		w.ticked.Store(time.Now().UnixNano())
+		w.ticked.Store(int64(time.Since(w.made)))
 		for _, u := range w.units {
 			u.stillNear()
 		}
@@ -316,11 +317,11 @@ func (w *Worker) leaseProblem() string {
 // Alive returns an error if the worker is in a state that only a restart mends: Run has returned, or its goroutines do
 // not get to run. A log or a store that is away is no such state, nor is a halted unit.
 func (w *Worker) Alive() error {
-	switch last := time.Unix(0, w.ticked.Load()); {
+	switch silent := time.Since(w.made) - time.Duration(w.ticked.Load()); {
 	case w.ended.Load():
 		return errors.New("the worker has stopped")
-	case w.running.Load() && time.Since(last) > time.Minute+10*w.config.Renew:
-		return fmt.Errorf("the worker's loop has not come round since %s", last.UTC().Format(time.RFC3339))
+	case w.running.Load() && silent > time.Minute+10*w.config.Renew:
+		return fmt.Errorf("the worker's loop has not come round for %s", silent.Round(time.Second))
 	}
 	return nil
 }
