@@ -56,14 +56,19 @@ func TestLeadersOfAReplicatedStreamStepDownAndDie(t *testing.T) {
 	defer conn.Close()
 	js := natstest.JetStream(t, conn)
 	w := s.startWorker("")
-	rounds := 2 + *kills/4
+	rounds, stepped := 2+*kills/4, 0
 	for round := range rounds {
 		leader := replicas(t, js, len(servers))
 		s.awaitEvents(50)
 		switch {
 		case round%2 == 0:
-			if _, err := conn.Request("$JS.API.STREAM.LEADER.STEPDOWN.EVENTS", nil, 20*time.Second); err != nil {
-				t.Logf("round %d: the leader does not step down: %v", round, err)
+			for range 1 + *kills/50 {
+				if _, err := conn.Request("$JS.API.STREAM.LEADER.STEPDOWN.EVENTS", nil, 20*time.Second); err != nil {
+					t.Logf("round %d: the leader does not step down: %v", round, err)
+					continue
+				}
+				stepped++
+				s.awaitEvents(20)
 			}
 		default:
 			victim := servers[s.rng.IntN(len(servers))]
@@ -83,6 +88,7 @@ func TestLeadersOfAReplicatedStreamStepDownAndDie(t *testing.T) {
 	replicas(t, js, len(servers))
 	s.finish()
 	w.mustNotHalt()
+	t.Logf("leaders stepped down %d times", stepped)
 }
 
 // TestSlotsMigrateDuringCheckpoints moves the hashes of all models from one node of a Redis Cluster to the other and back
