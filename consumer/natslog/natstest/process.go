@@ -111,6 +111,13 @@ func (p *Process) URL() string {
 	return "nats://" + p.address
 }
 
+// Log is what the server has logged so far.
+func (p *Process) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.log, "\n")
+}
+
 // otherServer names the binary of another version of nats-server.
 const otherServer = "TAILFOLD_TEST_NATS_SERVER"
 
