@@ -436,6 +436,60 @@ func TestAQuietUnitFollowsTheLogByProofAlone(t *testing.T) {
 	s.mustStand(12_242, "2")
 }
 
+// TestRetentionThatPassesAQuietUnitIsNoFalseGap has retention remove the unit's last event and all that its witnesses
+// were, while others publish: as long as it has not passed what the unit has proven to be none of its own, nothing is
+// missing. Beyond that nobody can tell.
+func TestRetentionThatPassesAQuietUnitIsNoFalseGap(t *testing.T) {
+	for _, filtered := range []bool{false, true} {
+		t.Run(fmt.Sprint("filtered ", filtered), func(t *testing.T) {
+			s := newLogScene(t)
+			s.publish(1, "s.mine", "ours")
+			last := uint64(1)
+			others := func(n int) {
+				t.Helper()
+				for i := range n {
+					if _, err := s.js.PublishAsync("s.other", fmt.Appendf(nil, "%d", i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				<-s.js.PublishAsyncComplete()
+				last += uint64(n)
+			}
+			if others(200); filtered {
+				others(12_000) // enough to have the reader filtered
+			}
+			w, stop := s.start()
+			s.await(w, "the head", liveAt(last))
+			s.config.MaxMsgs = 10
+			if _, err := s.js.UpdateStream(t.Context(), s.config); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 { // live
+				others(9)
+				s.await(w, "the head", liveAt(last))
+			}
+			stop()
+			s.mustStand(last, "1")
+			others(9) // while it is away: the stream begins before what was proven
+			w, stop = s.start()
+			s.await(w, "the head", liveAt(last))
+			stop()
+			others(10) // it begins with the very next
+			w, stop = s.start()
+			s.await(w, "the head", liveAt(last))
+			s.publish(1, "s.mine", "ours")
+			last++
+			s.await(w, "the head", liveAt(last))
+			s.mustStand(last, "2")
+			stop()
+			others(11) // one is gone that may have been ours
+			w, _ = s.start()
+			s.await(w, "GAP", func(r consumer.UnitStatus) bool { return r.Verdict == "GAP" })
+			s.mustStand(last-11, "2")
+		})
+	}
+}
+
 // TestEventsThatLookLikeTheServersOwnWordsAreFolded publishes what has stopped or split other readers.
 func TestEventsThatLookLikeTheServersOwnWordsAreFolded(t *testing.T) {
 	s := newLogScene(t)
