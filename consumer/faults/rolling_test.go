@@ -1,9 +1,11 @@
 package faults
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,26 +17,59 @@ import (
 )
 
 // TestAZombieUnderLeasesIsFenced stops a worker (SIGSTOP) for longer than its lease, under load. The others take its units;
-// when it goes on, nothing of it reaches a snapshot, and it takes its share again as any worker that joins.
+// when it goes on, nothing of it reaches a snapshot, which it counts as being fenced, and it takes its share again as any
+// worker that joins.
 func TestAZombieUnderLeasesIsFenced(t *testing.T) {
 	const ttl = time.Second
 	s := newSwarm(t, ttl)
 	_, finish := s.underLoad()
 	workers := []*life{s.start(), s.start()}
 	s.awaitSeq(1, time.Minute)
+	fenced := 0.0
 	for range 3 {
 		s.awaitShared(workers)
 		zombie := workers[s.rng.IntN(2)]
+		before := metric(t, s.ports[zombie], "tailfold_fenced_total")
 		zombie.pause()
 		s.awaitOwner(func(o ownership) bool { return !strings.HasPrefix(o.writer, zombie.name+"-") })
 		time.Sleep(*zombieFor) // the time is what is tested
 		zombie.continueOn()
 		s.awaitShared(workers)
+		fenced += metric(t, s.ports[zombie], "tailfold_fenced_total") - before
+	}
+	if t.Logf("fenced %v times", fenced); fenced < 1 { // one that had nothing on its way leaves without being told
+		t.Error("no worker counts that it was fenced")
 	}
 	finish()
 	for _, w := range workers {
 		w.mustNotHalt()
 	}
+}
+
+// metric is the sum of a metric over all its labels, as the worker's HTTP server tells it.
+func metric(t *testing.T, address, name string) (sum float64) {
+	t.Helper()
+	response, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(lines.Text(), name)
+		if !ok || rest == "" || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		sum += value
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return sum
 }
 
 // awaitOwner waits until the owners of all partitions are as wanted.
