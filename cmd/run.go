@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tailfold/tailfold/consumer"
+	"github.com/tailfold/tailfold/snapshotstore/redisstore"
 )
 
 type runCommand struct {
@@ -133,6 +134,12 @@ func (a *App) run(l *loaded) error {
 		(&watcher{status: worker.Status, screen: screen, log: log}).run(beside)
 		return nil
 	})
+	if redis, ok := store.(*redisstore.Store); ok {
+		group.Go(func() error {
+			warnOfStore(beside, redis, log)
+			return nil
+		})
+	}
 	if tuned {
 		group.Go(func() error {
 			watchMemory(beside, l.ownMemory(), ownLimit)
@@ -153,6 +160,32 @@ func (a *App) run(l *loaded) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// storeCheck bounds one look at the settings of Redis, and is the wait before the next one, if Redis was away.
+const storeCheck = 5 * time.Second
+
+// warnOfStore warns once of settings of Redis that would hurt later. It waits for a Redis that is away; what else is wrong
+// with it is said by the units.
+func warnOfStore(ctx context.Context, store *redisstore.Store, log *zap.Logger) {
+	tick := time.NewTicker(storeCheck)
+	defer tick.Stop()
+	for {
+		look, cancel := context.WithTimeout(ctx, storeCheck)
+		warnings, err := store.Check(look)
+		cancel()
+		if err == nil {
+			for _, warning := range warnings {
+				log.Warn("the settings of Redis may cost a replay", zap.String("redis", warning))
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // startFields are what an operator wants to know of a worker that starts.

@@ -14,8 +14,9 @@ import (
 // probeScript has the first line that all scripts have; Redis before 7.0 can't read it.
 var probeScript = redis.NewScript("#!lua flags=no-writes\nreturn 1\n")
 
-// Check looks at each primary for what would hurt later. Warnings say what, where and what to do. An error is what
-// keeps Tailfold from working at all: a Redis that is out of reach, too old, or has no scripting.
+// Check looks at each primary for what would hurt later. Warnings say what, where and what to do; what the user may not
+// ask (INFO, CONFIG) is not known and no warning. An error is what keeps Tailfold from working at all: a Redis that is out of
+// reach, too old, or has no scripting.
 func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 	return call(ctx, s, "check", s.layout.Prefix+":*", func(ctx context.Context) ([]string, error) {
 		c, isCluster := s.client.(*redis.ClusterClient)
@@ -40,8 +41,8 @@ func checkNode(ctx context.Context, node redis.UniversalClient, name string) ([]
 		return nil, err
 	}
 	text, err := node.Info(ctx).Result()
-	if redis.HasErrorPrefix(err, "NOPERM") {
-		return []string{fmt.Sprintf("%s: INFO is refused, so that eviction and persistence can't be checked: %v", name, err)}, nil
+	if redis.HasErrorPrefix(err, "NOPERM") { // all else works without it
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -84,15 +85,9 @@ func judge(facts map[string]string, save string) []string {
 		warn("maxmemory-policy is %s: when memory is short Redis removes snapshots, which are then folded again from the log's "+
 			"beginning, if it still has it; set maxmemory-policy noeviction", policy)
 	}
-	if facts["aof_enabled"] == "0" {
-		switch save {
-		case "":
-			warn("keeps nothing on disk (no AOF, no RDB): after its restart all is folded again from the log's beginning, " +
-				"if it still has it; set appendonly yes")
-		case "?":
-			warn("has no AOF, and whether it saves RDB files can't be seen (CONFIG is refused): after its restart the work since " +
-				"the last RDB file, or all, is folded again; set appendonly yes")
-		}
+	if facts["aof_enabled"] == "0" && save == "" {
+		warn("keeps nothing on disk (no AOF, no RDB): after its restart all is folded again from the log's beginning, " +
+			"if it still has it; set appendonly yes")
 	}
 	if facts["rdb_last_bgsave_status"] == "err" {
 		warn("its last RDB save failed, soon it may refuse writes (MISCONF): see its log")

@@ -310,6 +310,13 @@ func TestCheckWarnsOfWhatWouldLoseSnapshots(t *testing.T) {
 	if err != nil || len(warnings) != 2 || !strings.Contains(all, "allkeys-lru") || !strings.Contains(all, "appendonly yes") {
 		t.Errorf("check says %q, %v; want a warning of eviction and one of persistence", warnings, err)
 	}
+	for refused, want := range map[string]int{"-info": 0, "-config": 1} { // what can't be seen is no warning
+		server.Do("ACL", "SETUSER", "bob", "reset", "on", ">pw", "~*", "+@all", refused)
+		warnings, err = open(t, "redis://bob:pw@"+server.Addr()).Check(context.Background())
+		if err != nil || len(warnings) != want {
+			t.Errorf("with %s, check says %q, %v; want %d warnings", refused, warnings, err, want)
+		}
+	}
 	server.Restart("--maxmemory-policy", "noeviction", "--appendonly", "yes")
 	warnings, err = open(t, server.URL()).Check(context.Background())
 	if err != nil || len(warnings) != 0 {
