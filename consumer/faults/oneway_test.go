@@ -12,10 +12,10 @@ import (
 // has lost one way, and connections stay.
 type valve struct {
 	listener net.Listener
-	backend  string
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
+	backend string
 	changed *sync.Cond
 	shut    map[string]bool // "to" the server, "from" it
 	conns   []net.Conn
@@ -51,20 +51,34 @@ func (v *valve) set(way string, shut bool) {
 	v.mu.Unlock()
 }
 
+// lead leads new connections to another server, and closes the old ones.
+func (v *valve) lead(backend string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.backend = backend
+	for _, conn := range v.conns {
+		_ = conn.Close()
+	}
+	v.conns = nil
+}
+
 func (v *valve) accept() {
 	for {
 		client, err := v.listener.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", v.backend)
+		v.mu.Lock()
+		backend := v.backend
+		v.mu.Unlock()
+		server, err := net.Dial("tcp", backend)
 		if err != nil {
 			_ = client.Close()
 			continue
 		}
 		v.mu.Lock()
 		v.conns = append(v.conns, client, server)
-		if v.ended {
+		if v.ended || v.backend != backend {
 			_, _ = client.Close(), server.Close()
 		}
 		v.mu.Unlock()
