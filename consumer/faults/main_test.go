@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -72,7 +73,11 @@ func work() error {
 		return err
 	}
 	defer conn.Close()
-	store, err := redisstore.Open(redisstore.Options{URL: os.Getenv("TAILFOLD_FAULTS_REDIS"), Timeout: 2 * time.Second})
+	timeout, err := time.ParseDuration(cmp.Or(os.Getenv("TAILFOLD_FAULTS_TIMEOUT"), "2s"))
+	if err != nil {
+		return err
+	}
+	store, err := redisstore.Open(redisstore.Options{URL: os.Getenv("TAILFOLD_FAULTS_REDIS"), Timeout: timeout})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type scene struct {
 	seen   uint64            // highest seq that the reader saw
 	rolls  bool              // the store may go back: a reader then sees an older prefix
 	next   func(*event)      // changes the next event to be published
+	each   func(*event)      // changes all events to be published
 }
 
 func newScene(t *testing.T, redisSettings ...string) *scene {
@@ -147,6 +148,9 @@ func (s *scene) publish(ctx context.Context, rng *rand.Rand, first int) {
 			s.next(&x)
 			s.next = nil
 		}
+		if s.each != nil {
+			s.each(&x)
+		}
 		s.mu.Unlock()
 		data := []byte(text(x))
 		for {
@@ -170,6 +174,13 @@ func (s *scene) publish(ctx context.Context, rng *rand.Rand, first int) {
 			return
 		}
 	}
+}
+
+// publishAs changes all events to be published from now on; nil: no more.
+func (s *scene) publishAs(change func(*event)) {
+	s.mu.Lock()
+	s.each = change
+	s.mu.Unlock()
 }
 
 // publishOne changes the next event to be published, and returns its seq once it is in the log.

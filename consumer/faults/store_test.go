@@ -221,6 +221,7 @@ func (s *scene) staleness(model string) (stop func() time.Duration) {
 		}
 		most <- worst
 	})
+	s.t.Cleanup(cancel) // also of a test that fails before it asks: the scene waits for it
 	return func() time.Duration { cancel(); return <-most }
 }
 
