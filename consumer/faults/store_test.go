@@ -3,11 +3,13 @@ package faults
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 )
@@ -259,4 +261,85 @@ func TestAStoppedRedisIsWaitedFor(t *testing.T) {
 	}
 	w.mustNotHalt()
 	s.finish()
+}
+
+// TestAWorkerWithTheWrongDatabaseFoldsAgainAndSaysItsCost starts a worker again with another database of the same Redis, which
+// is empty.
+func TestAWorkerWithTheWrongDatabaseFoldsAgainAndSaysItsCost(t *testing.T) {
+	s := newScene(t)
+	s.startWorker("")
+	s.awaitSeq(500, allModels...)
+	last := s.stopPublishing()
+	s.awaitSeq(last, allModels...)
+	s.killWorker()
+	before := s.redis.Do("DEBUG", "DIGEST-VALUE", keyOf("total"), keyOf("accounts"), keyOf("ids"))
+
+	s.redisURL = "redis://" + s.redis.Addr() + "/1"
+	w := s.startWorker("")
+	other := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), DB: 1})
+	defer other.Close()
+	for _, model := range allModels {
+		w.says("that it has no snapshot", anew(model))
+		w.says("that it is live", is(model, "live"))
+	}
+	if n := strings.Count(w.output.String(), fmt.Sprintf(`"events_to_read":%d`, last)); n != len(allModels) {
+		t.Errorf("%d of its lines say that there are %d events to read, want %d", n, last, len(allModels))
+	}
+	for _, model := range allModels {
+		var values map[string]string
+		s.redis.Await("the other database has all of "+model, func(*redis.Client) bool {
+			values = other.HGetAll(context.Background(), keyOf(model)).Val()
+			seq, err := seqOf(values["$mark"])
+			return err == nil && seq == last
+		})
+		maps.DeleteFunc(values, func(field, _ string) bool { return strings.HasPrefix(field, "$") })
+		if diff := differences(replay(s.events)[model], values); diff != "" {
+			t.Errorf("%s in the other database differs from a full replay:\n%s", model, diff)
+		}
+	}
+	if after := s.redis.Do("DEBUG", "DIGEST-VALUE", keyOf("total"), keyOf("accounts"), keyOf("ids")); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the right database was touched: %v, then %v", before, after)
+	}
+	w.mustNotHalt()
+	s.killWorker()
+	s.redisURL = s.redis.URL()
+	s.startPublishing()
+	s.awaitEvents(100)
+	s.finish() // with the right one it goes on where it was
+	if len(s.worker.lines(anew("total"))) > 0 {
+		t.Error("with the right database it began anew")
+	}
+}
+
+// TestAnEvictedSnapshotIsFoldedAgain has Redis run short of memory for a moment, with a policy that removes any key.
+func TestAnEvictedSnapshotIsFoldedAgain(t *testing.T) {
+	s := newScene(t, "--maxmemory-policy", "allkeys-random")
+	w := s.startWorker("")
+	s.awaitSeq(500, allModels...)
+	s.mayGoBack()
+	isGone := func(x line) bool { return gone(x.Projection)(x) }
+	for deadline := time.Now().Add(20 * time.Second); len(w.lines(isGone)) == 0; time.Sleep(50 * time.Millisecond) { // polls a process
+		if time.Now().After(deadline) {
+			t.Fatal("no snapshot was evicted")
+		}
+		s.redis.Do("CONFIG", "SET", "maxmemory", "1mb") // less than it uses
+		s.redis.Do("CONFIG", "SET", "maxmemory", "0")
+	}
+	if stats := s.redis.Do("INFO", "stats").(string); strings.Contains(stats, "evicted_keys:0\r") {
+		t.Error("Redis has evicted nothing")
+	}
+	s.finish()
+	for _, model := range allModels {
+		lost, begun := len(w.lines(gone(model))), w.lines(anew(model))
+		if len(begun) != 1+lost {
+			t.Errorf("%s was lost %d times and begun %d times", model, lost, len(begun))
+		}
+		if lost == 0 && s.mark(model).Epoch != 1 {
+			t.Errorf("%s was touched, and not lost", model)
+		}
+	}
+	if n, begun := strings.Count(w.output.String(), `"events_to_read":`), len(w.lines(func(x line) bool { return anew(x.Projection)(x) })); n != begun {
+		t.Errorf("%d units were begun anew, %d lines say what it costs", begun, n)
+	}
+	w.mustNotHalt()
 }
