@@ -22,6 +22,7 @@ type flight struct {
 	took       time.Duration // by the try that succeeded
 	held       time.Duration // of that, the store's own part: nobody else could use it; took where the store does not tell
 	keys       int
+	bytes      int
 }
 
 // timedStore is a store that knows how long a checkpoint kept others from it.
@@ -83,6 +84,9 @@ func (r *runner) unencodable(err error) *outcome {
 // send sends a checkpoint, again and again while its outcome is unknown, in a goroutine that the worker waits for.
 func (r *runner) send(sending context.Context, c snapshotstore.Checkpoint) {
 	f := &flight{checkpoint: c, done: make(chan error, 1), began: time.Now(), keys: len(c.Put) + len(c.Delete)}
+	for i := range c.Put {
+		f.bytes += len(c.Put[i].Key) + len(c.Put[i].Data)
+	}
 	r.flight = f
 	r.pace.started()
 	config := &r.u.worker.config
@@ -146,6 +150,7 @@ func (r *runner) settle(err error) *outcome {
 	}
 	r.last = afterSettled(r.last, r.held)
 	r.pace.ended(now, f.held, f.keys)
+	r.pace.sent(f.took, f.bytes)
 	r.u.settled(r.held, f, now)
 	return nil
 }

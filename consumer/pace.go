@@ -10,6 +10,12 @@ const (
 
 	firstPerKey  = 700 * time.Nanosecond // a guess of what a key costs in the store's script, until commits tell
 	firstPerByte = 4 * time.Nanosecond
+
+	// A commit that is longer on its way than a store waits for one never arrives. It is to take a second of it, and four
+	// where changes piled up meanwhile; but a single commit tells little where it is small or the way long.
+	wayShare = time.Second
+	leastWay = 256 << 10 // bytes that any way is good for
+	wayTells = 4 << 10   // bytes from which on a commit tells something of the way
 )
 
 // pace decides when a unit commits. It is told what happens and asked what is due: it has no clock of its own.
@@ -20,6 +26,7 @@ type pace struct {
 	endedAt   time.Time     // when the last commit ended; zero: none yet
 	held      time.Duration // the store, by the last commit
 	perKey    time.Duration // of a commit in the store, by the last ones
+	perKiB    time.Duration // of the last commit, from sending it to its answer
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
 	gentle    bool          // it replays beside a unit that is near the head, which waits for the same store
 	crowd     int           // units that replay together where none is near the head; 0: it does not matter
@@ -58,6 +65,21 @@ func (p *pace) ended(now time.Time, held time.Duration, keys int) {
 	}
 }
 
+// sent is told how long a commit was under way, by the try that succeeded.
+func (p *pace) sent(took time.Duration, bytes int) {
+	if bytes >= wayTells {
+		p.perKiB = took / time.Duration(bytes>>10)
+	}
+}
+
+// maxBytes is how large a commit may be.
+func (p *pace) maxBytes() int {
+	if p.perKiB <= 0 {
+		return p.bounds.MaxBytes
+	}
+	return min(p.bounds.MaxBytes, max(leastWay, int(wayShare/p.perKiB)<<10))
+}
+
 // pause is how long a commit of l would hold the store.
 func (p *pace) pause(l load) time.Duration {
 	if p.perKey > 0 {
@@ -77,7 +99,7 @@ func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
 	by := p.changedAt.Add(p.every(l))
 	switch {
 	case l.keys == 0: // only the position has moved
-	case l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause():
+	case l.bytes >= p.maxBytes() || p.pause(l) >= p.maxPause():
 		if !p.gentle {
 			return 0, true
 		}
@@ -120,11 +142,11 @@ func (p *pace) full(now time.Time, l load) bool {
 	switch {
 	case p.changedAt.IsZero():
 		return false
-	case p.gentle && (l.bytes >= p.bounds.MaxBytes || p.pause(l) >= p.maxPause()):
+	case p.gentle && (l.bytes >= p.maxBytes() || p.pause(l) >= p.maxPause()):
 		return true
 	case !l.inFlight:
 		return false
 	}
-	return l.bytes >= fullFactor*p.bounds.MaxBytes || p.pause(l) >= fullFactor*p.bounds.MaxPause ||
+	return l.bytes >= fullFactor*p.maxBytes() || p.pause(l) >= fullFactor*p.bounds.MaxPause ||
 		now.Sub(p.changedAt) >= fullFactor*p.bounds.Every
 }

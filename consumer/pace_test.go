@@ -34,3 +34,27 @@ func TestUnitsThatReplayTogetherKeepTheirCheckpointsBack(t *testing.T) {
 		}
 	}
 }
+
+// TestANarrowWayMakesCommitsSmall: one that takes longer than the store is waited for would never arrive.
+func TestANarrowWayMakesCommitsSmall(t *testing.T) {
+	p := pace{bounds: CheckpointBounds{MaxBytes: 16 << 20}}
+	for _, test := range []struct {
+		name  string
+		took  time.Duration
+		bytes int
+		want  int
+	}{
+		{"nothing is known", 0, 0, 16 << 20},
+		{"too small to tell", time.Second, 4095, 16 << 20},
+		{"a wide way", 20 * time.Millisecond, 4 << 20, 16 << 20},
+		{"1 MiB a second", time.Second, 1 << 20, 1<<20 + 576}, // the time of a KiB is whole nanoseconds
+		{"a long way and a small commit", 200 * time.Millisecond, 8 << 10, 256 << 10},
+		{"10 KiB a second", 10 * time.Second, 100 << 10, 256 << 10},
+		{"wide again", 20 * time.Millisecond, 256 << 10, 12800 << 10},
+	} {
+		p.sent(test.took, test.bytes)
+		if got := p.maxBytes(); got>>12 != test.want>>12 {
+			t.Errorf("%s: %d bytes, want about %d", test.name, got, test.want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func TestANarrowWayToRedisMakesModelsStaleByABoundedTime(t *testing.T) {
 	way := startBrake(t, s.redis.Addr())
 	way.narrow(narrowRate)
 	s.redisURL = "redis://" + way.addr()
-	s.environment = []string{"TAILFOLD_FAULTS_TIMEOUT=10s"} // the default; a checkpoint of 1 MiB and more takes longer than 2 s here
+	s.environment = []string{"TAILFOLD_FAULTS_TIMEOUT=5s"} // half the default
 	w := s.startWorker("")
 	s.awaitSeq(300, allModels...)
 	stop := s.staleness("accounts")
