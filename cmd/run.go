@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -146,14 +147,18 @@ func (a *App) run(l *loaded) error {
 			return nil
 		})
 	}
-	unhook := context.AfterFunc(working, func() {
+	stopping := sync.OnceFunc(func() {
 		log.Info("stopping: making the last checkpoints; a second signal ends it at once",
 			zap.NamedError("why", context.Cause(working)))
 	})
-	defer unhook()
+	defer context.AfterFunc(working, stopping)()
 	group.Go(func() error {
 		defer stop()
-		return worker.Run(working)
+		err := worker.Run(working)
+		if working.Err() != nil {
+			stopping() // also where there was so little to do that it has not been said yet
+		}
+		return err
 	})
 	if err := group.Wait(); err != nil {
 		return l.redacted(err)
