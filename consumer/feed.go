@@ -246,7 +246,7 @@ func (fd *feed) read(ctx context.Context) error {
 		_ = reader.Close(ctx) // its server forgets the reader by itself if this fails
 	}()
 	sample := sampler{wanted: fd.feeds.subjects, off: whole || len(subjects) > 0 || len(fd.feeds.subjects) != 1}
-	toll := toll{off: !whole && len(subjects) == 0, whole: whole}
+	waits := toll{off: !whole && len(subjects) == 0, whole: whole}
 	for {
 		began := time.Now()
 		batch, err := reader.Next(ctx)
@@ -257,7 +257,7 @@ func (fd *feed) read(ctx context.Context) error {
 		if err := fd.append(ctx, batch); err != nil {
 			return err
 		}
-		if fd.feeds.turns(&toll, batch, waited) {
+		if fd.feeds.turns(&waits, batch, waited) {
 			return errRefiltered
 		}
 		if sample.few(batch.Events) {
