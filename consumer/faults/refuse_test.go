@@ -59,11 +59,12 @@ func (p *refuser) done() bool {
 	return p.refused > 0
 }
 
-// refuses tells whether a request is the one, and how it is answered.
+// refuses tells whether a request is the one, and how it is answered. Only a model's key counts: a worker's announcement
+// of itself is a script, too.
 func (p *refuser) refuses(request []byte) (answer string, applied, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.command == "" || !bytes.Contains(request[:min(len(request), 64)], []byte("\r\n"+p.command+"\r\n")) {
+	if head := request[:min(len(request), 200)]; p.command == "" || !bytes.Contains(head, []byte("\r\n"+p.command+"\r\n")) || !bytes.Contains(head, []byte("/v1/0}")) {
 		return "", false, false
 	}
 	p.command = ""
