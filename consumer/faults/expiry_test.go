@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 )
 
 // TestAStreamWhoseMessagesAllExpiredResumesByItsCreation lets max_age remove everything, the snapshot being at its end.
@@ -78,7 +80,7 @@ func TestAStreamOfAnotherNameThatMirrorsTheLogIsRecognised(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.config.Subjects, s.config.Mirror = nil, &jetstream.StreamSource{Name: "M"}
-	s.create()
+	natstest.CreateStream(t, s.js, s.config)
 	w, _ = s.start()
 	row := s.await(w, "the head", liveAt(20))
 	if row.Proof != "full" {

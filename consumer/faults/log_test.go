@@ -43,26 +43,8 @@ func newLogScene(t *testing.T) *logScene {
 	s := &logScene{t: t, server: natstest.Start(t), store: storetest.NewMemory(), config: jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}}
 	s.conn = s.server.Connect(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	s.js = natstest.JetStream(t, s.conn)
-	s.create()
+	natstest.CreateStream(t, s.js, s.config)
 	return s
-}
-
-func (s *logScene) create() {
-	s.t.Helper()
-	_, err := s.js.CreateStream(s.t.Context(), s.config)
-	// The files of a stream that has just been deleted go away in the background of the server.
-	for deadline := time.Now().Add(30 * time.Second); storeIsBusy(err) && time.Now().Before(deadline); {
-		time.Sleep(10 * time.Millisecond)
-		_, err = s.js.CreateStream(s.t.Context(), s.config)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-func storeIsBusy(err error) bool {
-	refused, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && refused.ErrorCode == 10049 // "error creating store for stream"
 }
 
 func (s *logScene) remake() {
@@ -70,7 +52,7 @@ func (s *logScene) remake() {
 	if err := s.js.DeleteStream(s.t.Context(), "S"); err != nil {
 		s.t.Fatal(err)
 	}
-	s.create()
+	natstest.CreateStream(s.t, s.js, s.config)
 }
 
 func (s *logScene) publish(n int, subject, text string) {

@@ -63,11 +63,9 @@ func configFor(t *testing.T, natsURL, redisURL string, partitions int, more stri
 // createPartitioned makes the stream EVENTS, in whose subjects the server itself puts the partition.
 func createPartitioned(t *testing.T, js jetstream.JetStream, partitions int) {
 	t.Helper()
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"},
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.*"},
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: "events.*",
-			Destination: fmt.Sprintf("events.{{partition(%d,1)}}.{{wildcard(1)}}", partitions)}}); err != nil {
-		t.Fatal(err)
-	}
+			Destination: fmt.Sprintf("events.{{partition(%d,1)}}.{{wildcard(1)}}", partitions)}})
 }
 
 // fill publishes n events of 200 senders as fast as the server takes them.

@@ -72,9 +72,7 @@ func newSceneIn(t *testing.T, store *redistest.Server, servers []*natstest.Proce
 	s.serversURL = natstest.URLs(servers)
 	s.natsURL, s.redisURL = s.serversURL, store.URL()
 	js := natstest.JetStream(t, s.nats.Connect())
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}, Replicas: len(servers)}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}, Replicas: len(servers)})
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.helpers.Go(func() { s.watch(ctx) })

@@ -163,8 +163,8 @@ func TestAStreamThatIsGoneForAWhileIsJudgedWhenItIsBack(t *testing.T) {
 				}
 				copyTree(t, backup, files)
 				s.nats.Restart()
-			} else if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}}); err != nil {
-				t.Fatal(err)
+			} else {
+				natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "EVENTS", Subjects: []string{"events.>"}})
 			}
 			for i := range c.foreign {
 				if _, err := js.PublishAsync("events.foreign", []byte(text(event{ID: i, From: "foreign", To: "foreign", Amount: 1}))); err != nil {

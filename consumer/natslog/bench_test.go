@@ -65,9 +65,7 @@ func measure(do func()) spent {
 func fill(b *testing.B, conn *nats.Conn, n int) {
 	b.Helper()
 	js := natstest.JetStream(b, conn)
-	if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
-		b.Fatal(err)
-	}
+	natstest.CreateStream(b, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	data := make([]byte, 120)
 	for i := range n {
 		if _, err := js.PublishAsync("s."+strconv.Itoa(i%1000), data, jetstream.WithStallWait(time.Minute)); err != nil {
@@ -110,9 +108,7 @@ func BenchmarkReadPartition(b *testing.B) {
 			const n = 200_000
 			server := natstest.StartProcess(b)
 			js := natstest.JetStream(b, server.Connect())
-			if _, err := js.CreateStream(b.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
-				b.Fatal(err)
-			}
+			natstest.CreateStream(b, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 			data := make([]byte, 120)
 			for i := range n { // the last one is of partition 0
 				subject := "s." + strconv.Itoa((i+1)%2) + "." + strconv.Itoa(i%subjects)

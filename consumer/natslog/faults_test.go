@@ -24,9 +24,7 @@ import (
 func publish(t *testing.T, conn *nats.Conn, n int) jetstream.JetStream {
 	t.Helper()
 	js := natstest.JetStream(t, conn)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	more(t, js, 1, n)
 	return js
 }
@@ -379,9 +377,7 @@ func TestBoundsNameWhatIsUnsuitable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.config.Name, c.config.Subjects, c.config.Storage = "S", []string{"s.>"}, jetstream.MemoryStorage
-			if _, err := js.CreateStream(t.Context(), c.config); err != nil {
-				t.Fatal(err)
-			}
+			natstest.CreateStream(t, js, c.config)
 			defer func() {
 				if err := js.DeleteStream(t.Context(), "S"); err != nil {
 					t.Error(err)

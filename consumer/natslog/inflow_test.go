@@ -22,9 +22,7 @@ import (
 func open(t *testing.T, conn *nats.Conn, n, size int) *reader {
 	t.Helper()
 	js := natstest.JetStream(t, conn)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	for range n {
 		if _, err := js.PublishAsync("s.1", make([]byte, size), jetstream.WithStallWait(20*time.Second)); err != nil {
 			t.Fatal(err)

@@ -25,9 +25,7 @@ func TestProcessKeepsItsStreamsAndItsAddressWhenKilled(t *testing.T) {
 
 func survives(t *testing.T, conn *nats.Conn, restart func(), url func() string) {
 	js := natstest.JetStream(t, conn)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	if _, err := js.Publish(t.Context(), "s.1", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
