@@ -74,7 +74,7 @@ func (r *runner) unencodable(err error) *outcome {
 		}
 		v := r.u.poison(err, r.only, key)
 		if v.Reason == Poison && r.u.definition.OnPoison == projections.Skip {
-			return &outcome{skip: &snapshotstore.Skipped{Seq: r.only, Key: key, Cause: r.u.worker.text(err), At: time.Now().UTC()}}
+			return &outcome{skip: &snapshotstore.Skipped{Seq: r.only, Key: key, Cause: r.u.worker.text(err), At: r.u.worker.config.Now().UTC()}}
 		}
 		return &outcome{verdict: v}
 	}
@@ -93,7 +93,7 @@ func (r *runner) send(sending context.Context, c snapshotstore.Checkpoint) {
 	r.u.worker.wg.Go(func() {
 		c := f.checkpoint
 		c.To.Witnesses = r.u.proven(sending, c.To.Witnesses)
-		c.To.Writer, c.To.At = config.Name, time.Now().UTC()
+		c.To.Writer, c.To.At = config.Name, config.Now().UTC()
 		c.To = c.To.Seal(rand.Text())
 		f.sealed.Store(&c.To)
 		config.Failpoint("before-commit")
@@ -237,7 +237,7 @@ func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds)
 		if u.definition.OnPoison != projections.Skip {
 			return &outcome{verdict: v}
 		}
-		r.skip(snapshotstore.Skipped{Seq: mark.Attempt, Cause: r.u.worker.text(err), At: time.Now().UTC()})
+		r.skip(snapshotstore.Skipped{Seq: mark.Attempt, Cause: r.u.worker.text(err), At: r.u.worker.config.Now().UTC()})
 	}
 	to := claimOf(mark, u.highest, log, u.fingerprint)
 	c := snapshotstore.Checkpoint{From: mark, To: to, Skipped: r.skipped}

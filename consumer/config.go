@@ -53,6 +53,9 @@ type Config struct {
 	Logger *zap.Logger
 	// Metrics is where the worker registers its metrics. Default: a registry of its own, which nobody reads.
 	Metrics prometheus.Registerer
+	// Now is the wall clock: the times that people read in marks and in the record of skipped events. Nothing that is
+	// decided, leases and waits among it, goes by it. Default time.Now.
+	Now func() time.Time
 	// Seed makes the random part of the waits before something is tried again the same in each run, for tests that repeat.
 	// Default 0: it is another one each time.
 	Seed uint64
@@ -140,6 +143,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Failpoint == nil {
 		c.Failpoint = func(string) {}

@@ -191,7 +191,7 @@ func (r *runner) poisoned(ctx, sending context.Context, err error, events []proj
 		}
 		return &outcome{verdict: verdict}
 	}
-	r.skip(snapshotstore.Skipped{Seq: failed.Seq, Subject: failed.Subject, Key: failed.Key, Cause: r.u.worker.text(failed.Err), At: time.Now().UTC()})
+	r.skip(snapshotstore.Skipped{Seq: failed.Seq, Subject: failed.Subject, Key: failed.Key, Cause: r.u.worker.text(failed.Err), At: r.u.worker.config.Now().UTC()})
 	r.moveTo(failed.Seq, witnessOf(events[at]))
 	if failed.Intact {
 		return nil

@@ -179,6 +179,7 @@ func (s *schedule) setClock() {
 	s.clockMu.Lock()
 	defer s.clockMu.Unlock()
 	s.skew += by
+	s.jumps++
 	if s.frozen = (time.Time{}); by == 0 {
 		s.frozen = time.Now().Add(s.skew)
 	}

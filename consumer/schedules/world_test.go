@@ -42,6 +42,7 @@ type world struct {
 	clockMu sync.Mutex
 	skew    time.Duration
 	frozen  time.Time
+	jumps   int // how often a clock was set
 
 	faultMu sync.Mutex
 	fault   string
@@ -78,6 +79,23 @@ func (w *world) wall() time.Time {
 		return w.frozen
 	}
 	return time.Now().Add(w.skew)
+}
+
+// wallOf is the clock of the n-th worker: one that jumps against the servers', or with them twice as far, or that stands
+// still while they do not.
+func (w *world) wallOf(n int) func() time.Time {
+	return func() time.Time {
+		w.clockMu.Lock()
+		defer w.clockMu.Unlock()
+		switch (n + w.jumps) % 3 {
+		case 0:
+			return time.Now().Add(-w.skew)
+		case 1:
+			return time.Now().Add(2 * w.skew)
+		default:
+			return created
+		}
+	}
 }
 
 // moment is how long it is to the first moment after so long that nothing else waits for.
@@ -158,7 +176,7 @@ func (w *world) start() {
 		return
 	}
 	config := consumer.Config{Name: name, Registry: registry, Store: lineStore{w.store.Handle(), l}, Seed: w.seed, Cache: w.cache, MaxValue: maxValue,
-		Grace: 2 * time.Second, Renew: 20 * time.Second,
+		Grace: 2 * time.Second, Renew: 20 * time.Second, Now: w.wallOf(w.names),
 		Logs:    func(_ consumer.Stream, part int) (consumer.Log, error) { return lineLog{w.log, l, part}, nil },
 		Streams: []consumer.Stream{{Name: "DEEDS", Partitions: w.partitions, PartitionSubjects: []string{"deeds.{partition}.>"}}},
 	}
