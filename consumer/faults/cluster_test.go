@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -14,31 +13,39 @@ import (
 	"github.com/tailfold/tailfold/snapshotstore/redisstore/redistest"
 )
 
+// following names the stream's leader, "" if it has none, and how many servers have all that it has.
+func following(t *testing.T, js jetstream.JetStream) (leader string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, "EVENTS")
+	if err != nil {
+		return "", 0
+	}
+	info := stream.CachedInfo().Cluster
+	if info == nil || info.Leader == "" {
+		return "", 0
+	}
+	n = 1
+	for _, peer := range info.Replicas {
+		if peer.Current && !peer.Offline {
+			n++
+		}
+	}
+	return info.Leader, n
+}
+
 // replicas waits until every replica of the stream is there and has all that the leader has, and returns the leader's
 // name.
 func replicas(t *testing.T, js jetstream.JetStream, n int) string {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	for last := "no answer"; ; {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		stream, err := js.Stream(ctx, "EVENTS")
-		cancel()
-		if err != nil {
-			last = err.Error()
-		} else if info := stream.CachedInfo().Cluster; info != nil && info.Leader != "" {
-			current := 1
-			for _, peer := range info.Replicas {
-				if peer.Current && !peer.Offline {
-					current++
-				}
-			}
-			if current == n {
-				return info.Leader
-			}
-			last = fmt.Sprintf("leader %s, %d of %d are current", info.Leader, current, n)
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		leader, current := following(t, js)
+		if current == n {
+			return leader
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the stream's replicas are not all there after two minutes: %s", last)
+			t.Fatalf("the stream's replicas are not all there after two minutes: leader %q, %d of %d are current", leader, current, n)
 		}
 		time.Sleep(20 * time.Millisecond) // polls other processes
 	}

@@ -97,7 +97,13 @@ func (s *scene) fill(n int) {
 // publishTail publishes events between accounts that lie all over the snapshot, and returns the last seq.
 func (s *scene) publishTail(n int) uint64 {
 	s.t.Helper()
-	conn, err := nats.Connect(s.nats.URL())
+	return s.publishAtOnce(tail, n, nil)
+}
+
+// publishAtOnce publishes so many events, between n accounts, without waiting for each, and returns the last seq.
+func (s *scene) publishAtOnce(events, n int, header nats.Header) uint64 {
+	s.t.Helper()
+	conn, err := nats.Connect(s.serversURL)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -108,9 +114,9 @@ func (s *scene) publishTail(n int) uint64 {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for range tail {
+	for range events {
 		x := event{ID: len(s.events) + 1, From: accountKey(s.rng.IntN(n)), To: "to " + accountKey(s.rng.IntN(n)), Amount: 1}
-		if _, err := js.PublishAsync("events.tail", []byte(text(x))); err != nil {
+		if _, err := js.PublishMsgAsync(&nats.Msg{Subject: "events.tail", Header: header, Data: []byte(text(x))}); err != nil {
 			s.t.Fatal(err)
 		}
 		s.events = append(s.events, x)
@@ -118,7 +124,7 @@ func (s *scene) publishTail(n int) uint64 {
 	select {
 	case <-js.PublishAsyncComplete():
 	case <-time.After(30 * time.Second):
-		s.t.Fatal("the tail is not acknowledged after half a minute")
+		s.t.Fatal("the events are not acknowledged after half a minute")
 	}
 	return uint64(len(s.events))
 }

@@ -380,12 +380,15 @@ func (s *scene) mustBeAPrefix(model string) uint64 {
 	if err != nil {
 		s.t.Fatalf("%s: %v", model, err)
 	}
+	for deadline := time.Now().Add(5 * time.Second); s.published() < seq; { // acknowledgements may be on their way
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s is at seq %d, only %d events were published", model, seq, s.published())
+		}
+		time.Sleep(time.Millisecond) // polls another goroutine
+	}
 	s.mu.Lock()
 	events := slices.Clone(s.events)
 	s.mu.Unlock()
-	if seq > uint64(len(events)) {
-		s.t.Fatalf("%s is at seq %d, only %d events were published", model, seq, len(events))
-	}
 	if diff := differences(replay(events[:seq])[model], got); diff != "" {
 		s.t.Errorf("%s at seq %d differs from a full replay:\n%s", model, seq, diff)
 	}

@@ -33,10 +33,24 @@ type (
 			Transform jsontext.Value `json:"subject_transform"`
 		} `json:"config"`
 		State struct {
-			Messages uint64 `json:"messages"`
-			FirstSeq uint64 `json:"first_seq"`
-			LastSeq  uint64 `json:"last_seq"`
+			Messages    uint64   `json:"messages"`
+			FirstSeq    uint64   `json:"first_seq"`
+			LastSeq     uint64   `json:"last_seq"`
+			Deleted     int      `json:"num_deleted"`
+			DeletedSeqs []uint64 `json:"deleted"` // if they were asked for
 		} `json:"state"`
+		Cluster struct { // of a server in a cluster
+			Leader   string `json:"leader"`
+			Replicas []struct {
+				Name    string `json:"name"`
+				Current bool   `json:"current"`
+				Offline bool   `json:"offline"`
+			} `json:"replicas"`
+		} `json:"cluster"`
+	}
+
+	infoRequest struct {
+		DeletedDetails bool `json:"deleted_details"`
 	}
 
 	messageRequest struct {
@@ -65,7 +79,11 @@ type (
 
 	createAnswer struct {
 		answer
-		Config consumerConfig `json:"config"`
+		Config  consumerConfig `json:"config"`
+		Pending int64          `json:"num_pending"` // messages
+		Cluster struct {
+			Leader string `json:"leader"` // the server that the consumer is on
+		} `json:"cluster"`
 	}
 
 	// consumerConfig has times in nanoseconds.
@@ -134,8 +152,13 @@ const (
 var errNotConnected = errors.New("not connected to NATS")
 
 func (l *Log) info(ctx context.Context, op string) (*streamInfo, error) {
+	return l.infoWith(ctx, op, nil)
+}
+
+// infoWith asks for more than the usual.
+func (l *Log) infoWith(ctx context.Context, op string, body any) (*streamInfo, error) {
 	var info streamInfo
-	if err := l.request(ctx, op, "STREAM.INFO."+l.config.Stream, nil, &info); err != nil {
+	if err := l.request(ctx, op, "STREAM.INFO."+l.config.Stream, body, &info); err != nil {
 		return nil, err
 	}
 	return &info, nil

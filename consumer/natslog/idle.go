@@ -19,7 +19,11 @@ func (r *reader) advance(ctx context.Context, seq uint64) (*consumer.Batch, erro
 		r.tried = seq
 		return nil, nil
 	}
-	if err := r.untrimmed(ctx, r.to); err != nil {
+	info, err := r.untrimmed(ctx, r.to)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.compare(ctx, info); err != nil {
 		return nil, err
 	}
 	if _, err := r.alive(ctx); err != nil {
@@ -78,19 +82,19 @@ func (r *reader) lastMessage(ctx context.Context, seq uint64) (*storedMessage, e
 	return found, nil
 }
 
-// untrimmed is nil if the stream still begins at most one after seq, so that nothing after it was removed by age, size
+// untrimmed returns what the stream is now, and no error if the stream still begins at most one after seq, so that nothing after it was removed by age, size
 // or a purge before it was read.
-func (r *reader) untrimmed(ctx context.Context, seq uint64) error {
+func (r *reader) untrimmed(ctx context.Context, seq uint64) (*streamInfo, error) {
 	info, err := r.log.info(ctx, "read")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !info.Created.Equal(r.created) {
-		return r.log.fail("read", errors.New("the stream was made again"), "")
+		return nil, r.log.fail("read", errors.New("the stream was made again"), "")
 	}
 	r.head = max(r.head, info.State.LastSeq)
 	if first := info.first(); first > seq+1 {
-		return r.log.fail("read", fmt.Errorf("seqs %d to %d were removed before they were read", seq+1, first-1), "")
+		return nil, r.log.fail("read", fmt.Errorf("seqs %d to %d were removed before they were read", seq+1, first-1), "")
 	}
-	return nil
+	return info, nil
 }

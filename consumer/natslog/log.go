@@ -55,6 +55,8 @@ type Config struct {
 type Log struct {
 	config Config
 	prefix string // of API subjects, with the last dot
+
+	shunned shunned
 }
 
 var _ consumer.Log = (*Log)(nil)

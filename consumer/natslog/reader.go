@@ -31,11 +31,12 @@ const (
 
 // reader reads a stream by one consumer, once and in order. It implements consumer.Reader.
 type reader struct {
-	log    *Log
-	name   string // the consumer's
-	next   string // the subject of its pulls
-	filter bool   // the consumer has one
-	in     *inflow
+	log   *Log
+	name  string // the consumer's
+	next  string // the subject of its pulls
+	wants string // the consumer's filter, "" for none
+	peer  string // the server that the consumer is on, "" if the stream has no replicas
+	in    *inflow
 
 	inbox    string
 	sub      *nats.Subscription
@@ -47,6 +48,7 @@ type reader struct {
 	pulls    uint64
 
 	created   time.Time // of the stream, when the reader was opened
+	start     uint64    // nothing after it may go unread
 	violation error     // the connection's last error, then
 
 	closing sync.Once
@@ -60,6 +62,9 @@ type reader struct {
 	tried uint64 // seq of the last beat at which no message was found
 	quiet uint64 // arrived, when the server was last silent and had made a delivery that has not come
 	err   error  // why the reader has ended
+
+	compared bool     // its copy of the stream, with the others
+	deleted  []uint64 // seqs that the stream counted as deleted, when it was last asked
 }
 
 // Open implements consumer.Log.
@@ -120,15 +125,22 @@ func (r *reader) open(ctx context.Context, selected selection) error {
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		return l.fail("open", err, "")
 	}
-	config, err := r.create(ctx, selected.filter)
+	r.wants = selected.filter
+	created, err := r.create(ctx, r.name, r.to)
 	if hasCode(err, codeFilterNotInStream) { // older servers refuse a filter that no subject of the stream matches
-		r.in.drop, selected.filter = []string{selected.filter}, ""
-		config, err = r.create(ctx, "")
+		r.in.drop, r.wants = []string{selected.filter}, ""
+		created, err = r.create(ctx, r.name, r.to)
+	}
+	for try := 0; err == nil && l.shunned.has(created.Cluster.Leader) && try < placements; try++ {
+		if err = l.deleteConsumer(ctx, "open", r.name); err == nil {
+			created, err = r.create(ctx, r.name, r.to)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	r.filter = selected.filter != ""
+	config := created.Config
+	r.peer = created.Cluster.Leader
 	r.maxBatch = atMost(pullMessages, config.MaxBatch)
 	r.maxBytes = atMost(max(l.config.PullBytes, int(conn.MaxPayload())+64<<10), config.MaxBytes)
 	r.expires = time.Duration(atMost(int64(pullExpires), config.MaxExpires))
@@ -143,8 +155,9 @@ func (r *reader) open(ctx context.Context, selected selection) error {
 	}
 	r.created, r.head = info.Created, info.State.LastSeq
 	// A reader may be opened below the first seq: its caller judges. From there on nothing may go unread.
+	r.start = max(r.to, info.first()-1)
 	r.in.mu.Lock()
-	r.in.seq = max(r.to, info.first()-1)
+	r.in.seq = r.start
 	r.in.mu.Unlock()
 	return nil
 }
@@ -156,11 +169,12 @@ func atMost[N int | int64](n, limit N) N {
 	return n
 }
 
-func (r *reader) create(ctx context.Context, filter string) (consumerConfig, error) {
+// create makes a consumer that begins after a seq.
+func (r *reader) create(ctx context.Context, name string, after uint64) (*createAnswer, error) {
 	l := r.log
-	api := "CONSUMER.CREATE." + l.config.Stream + "." + r.name
-	if filter != "" {
-		api += "." + filter
+	api := "CONSUMER.CREATE." + l.config.Stream + "." + name
+	if r.wants != "" {
+		api += "." + r.wants
 	}
 	metadata := map[string]string{"io.tailfold.worker": l.config.Worker}
 	if l.config.Worker == "" {
@@ -171,21 +185,24 @@ func (r *reader) create(ctx context.Context, filter string) (consumerConfig, err
 		Stream: l.config.Stream,
 		Action: "create",
 		Config: consumerConfig{
-			Name:              r.name,
+			Name:              name,
 			Description:       "a reader of Tailfold; it goes away by itself",
 			DeliverPolicy:     "by_start_sequence",
-			StartSeq:          r.to + 1,
+			StartSeq:          after + 1,
 			AckPolicy:         "none",
 			ReplayPolicy:      "instant",
-			FilterSubject:     filter,
+			FilterSubject:     r.wants,
 			InactiveThreshold: int64(l.config.InactiveThreshold),
 			Replicas:          1,
 			Memory:            true,
 			Metadata:          metadata,
 		},
 	}, &created)
-	return created.Config, err
+	return &created, err
 }
+
+// filtered tells whether the server leaves out messages.
+func (r *reader) filtered() bool { return r.wants != "" }
 
 // Next implements consumer.Reader.
 func (r *reader) Next(ctx context.Context) (consumer.Batch, error) {
@@ -231,10 +248,10 @@ func (r *reader) step(ctx context.Context) (*consumer.Batch, error) {
 		return r.deliver(ctx)
 	case t.err != nil:
 		return nil, r.ended(t.err)
-	case r.head > r.to && t.beat.seq >= r.head && (!r.filter || t.beat.seq == r.tried):
+	case r.head > r.to && t.beat.seq >= r.head && (!r.filtered() || t.beat.seq == r.tried):
 		r.head = r.to // the consumer has looked that far: what the stream counts beyond r.to was removed
 		return &consumer.Batch{From: r.to, To: r.to, Head: r.to}, nil
-	case r.filter && t.beat.seq > r.to && t.beat.seq != r.tried:
+	case r.filtered() && t.beat.seq > r.to && t.beat.seq != r.tried:
 		if batch, err := r.advance(ctx, t.beat.seq); batch != nil || err != nil {
 			return batch, err
 		}
@@ -298,7 +315,11 @@ func (r *reader) pull() {
 func (r *reader) deliver(ctx context.Context) (*consumer.Batch, error) {
 	c := r.held
 	if c.jumped {
-		if err := r.untrimmed(ctx, max(c.jump, r.to)); err != nil {
+		info, err := r.untrimmed(ctx, max(c.jump, r.to))
+		if err != nil {
+			return nil, err
+		}
+		if err := r.whole(ctx, c, info); err != nil {
 			return nil, err
 		}
 		c.jumped = false
@@ -326,7 +347,7 @@ func (r *reader) deliver(ctx context.Context) (*consumer.Batch, error) {
 	r.to = c.last.seq
 	r.head = max(r.head, r.to)
 	switch {
-	case r.filter:
+	case r.filtered():
 	case c.pending == 0:
 		r.head = r.to // what the stream counts beyond it was removed
 	default:
@@ -360,10 +381,5 @@ func (r *reader) close(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	var deleted answer
-	err := l.request(ctx, "close", "CONSUMER.DELETE."+l.config.Stream+"."+r.name, nil, &deleted)
-	if hasCode(err, codeNoConsumer) || errors.Is(err, consumer.ErrNoLog) {
-		return nil
-	}
-	return err
+	return l.deleteConsumer(ctx, "close", r.name)
 }

@@ -131,6 +131,9 @@ func (p *Process) stop() {
 	_ = p.command.Wait()
 }
 
+// Stop ends the process in good order.
+func (p *Process) Stop() { p.stop() }
+
 // Kill ends the process by SIGKILL and waits until it is gone. Killing it twice is no error.
 func (p *Process) Kill() {
 	if p.command.ProcessState != nil {

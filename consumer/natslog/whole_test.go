@@ -1,0 +1,275 @@
+package natslog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tailfold/tailfold/consumer"
+	"github.com/tailfold/tailfold/consumer/natslog"
+	"github.com/tailfold/tailfold/consumer/natslog/natstest"
+	"github.com/tailfold/tailfold/projections"
+)
+
+// stuffed is a stream S of n events on three servers, with headers so large that the first of its blocks is full.
+func stuffed(t *testing.T, servers []*natstest.Process, n int) *nats.Conn {
+	t.Helper()
+	conn := servers[0].Connect()
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: len(servers)})
+	large := nats.Header{"Pad": {strings.Repeat("x", 30_000)}}
+	for i := 1; i <= n; i++ {
+		_, err := js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprintf("s.%d", i%7), Data: fmt.Appendf(nil, "%d", i), Header: large},
+			jetstream.WithStallWait(20*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	return conn
+}
+
+// awaitCopies waits until each server has and follows the stream.
+func awaitCopies(t *testing.T, js jetstream.JetStream, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		stream, err := js.Stream(ctx, "S")
+		cancel()
+		if err == nil {
+			current := 1
+			for _, peer := range stream.CachedInfo().Cluster.Replicas {
+				if peer.Current && !peer.Offline {
+					current++
+				}
+			}
+			if current == n {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the copies are not all there after a minute: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond) // polls other processes
+	}
+}
+
+// block is the file of a server with the stream's first messages.
+func block(server *natstest.Process) string {
+	return filepath.Join(server.Dir(), "store", "jetstream", "$G", "streams", "S", "msgs", "1.blk")
+}
+
+// TestADamagedCopyIsFoundOutAndNotRead damages one server's copy of a stream while the server is down. The server takes
+// what it has lost for deleted, or leaves it out without a word; readers are put on it as often as on the others.
+func TestADamagedCopyIsFoundOutAndNotRead(t *testing.T) {
+	const n = 300
+	flip := func(file string) error {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		data[len(data)/2] ^= 0x10
+		return os.WriteFile(file, data, 0o600)
+	}
+	cut := func(file string) error { return os.Truncate(file, 4<<20) }
+	for _, damage := range []struct {
+		name    string
+		inOrder bool // the server has stopped in good order, and with its index written
+		do      func(file string) error
+		says    []string
+		filters bool // it can be told also where the server filters: by what the copy counts
+	}{
+		{"a byte changed, after a kill", false, flip, []string{"lacks"}, true},
+		{"a byte changed, the index whole", true, flip, []string{"not handed out"}, false},
+		{"cut, the index whole", true, cut, []string{"not handed out", "lacks"}, false},
+	} {
+		t.Run(damage.name, func(t *testing.T) {
+			servers := natstest.StartCluster(t, 3)
+			conn := stuffed(t, servers, n)
+			js := natstest.JetStream(t, conn)
+			awaitCopies(t, js, len(servers))
+			stream, err := js.Stream(t.Context(), "S")
+			if err != nil {
+				t.Fatal(err)
+			}
+			leader := int(stream.CachedInfo().Cluster.Leader[len("node-")] - '0')
+			victim := servers[(leader+1)%len(servers)]
+			if damage.inOrder {
+				victim.Stop()
+			} else {
+				victim.Kill()
+			}
+			if err := damage.do(block(victim)); err != nil {
+				t.Fatal(err)
+			}
+			victim.Restart()
+			awaitCopies(t, js, len(servers))
+
+			read := func(t *testing.T, subjects []string, matches func(int) bool) {
+				t.Helper()
+				var found []string
+				for readers := 0; len(found) < 3 && !t.Failed(); readers++ {
+					if readers == 60 { // each is put on the damaged copy with a chance of a third
+						t.Fatalf("of %d readers %d have found out that a copy is damaged", readers, len(found))
+					}
+					log := newLog(t, natslog.Config{Conn: conn}) // one that knows nothing of damage
+					events, why := readAll(t, log, n, subjects)
+					complete(t, bare(events), n, matches)
+					found = append(found, slices.DeleteFunc(why, func(text string) bool { // others lose a server that just starts
+						return !strings.Contains(text, "remove that server from the stream's peers")
+					})...)
+				}
+				for _, text := range found {
+					if !slices.ContainsFunc(damage.says, func(s string) bool { return strings.Contains(text, s) }) {
+						t.Errorf("a reader ended: %s", text)
+					}
+				}
+				t.Log(found[0])
+			}
+			all, third := func(int) bool { return true }, func(i int) bool { return i%7 == 3 }
+			for _, role := range []string{"follows", "leads"} {
+				t.Run("it "+role, func(t *testing.T) {
+					if role == "leads" {
+						lead(t, conn, js, victim, servers)
+					}
+					read(t, nil, all)
+					if damage.filters {
+						read(t, []string{"s.3"}, third)
+					}
+				})
+			}
+		})
+	}
+}
+
+// lead makes a server the stream's leader.
+func lead(t *testing.T, conn *nats.Conn, js jetstream.JetStream, server *natstest.Process, servers []*natstest.Process) {
+	t.Helper()
+	name := fmt.Sprintf("node-%d", slices.Index(servers, server))
+	request := fmt.Appendf(nil, `{"placement":{"preferred":%q}}`, name)
+	for deadline := time.Now().Add(time.Minute); ; {
+		if _, err := conn.Request("$JS.API.STREAM.LEADER.STEPDOWN.S", request, 5*time.Second); err != nil {
+			t.Logf("step down: %v", err) // it may just be elected
+		}
+		awaitCopies(t, js, len(servers))
+		stream, err := js.Stream(t.Context(), "S")
+		if err == nil && stream.CachedInfo().Cluster.Leader == name {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not lead: %v", name, err)
+		}
+	}
+}
+
+// readAll reads up to last, in as many readers as it takes, and returns why readers ended on the way.
+func readAll(t *testing.T, log *natslog.Log, last uint64, subjects []string) (events []projections.Event, why []string) {
+	t.Helper()
+	var to uint64
+	for tries := 0; to < last; tries++ {
+		if tries == 20 {
+			t.Fatalf("20 readers have come to %d of %d: %q", to, last, why)
+		}
+		reader, err := log.Open(t.Context(), to, subjects)
+		if err != nil {
+			why = append(why, err.Error())
+			continue
+		}
+		var batch consumer.Batch
+		for to < last && err == nil {
+			if batch, err = reader.Next(t.Context()); err == nil {
+				to = batch.To
+				events = append(events, batch.Events...)
+			}
+		}
+		if err != nil {
+			why = append(why, err.Error())
+		}
+		if err := reader.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	return events, why
+}
+
+// bare are events without their headers.
+func bare(events []projections.Event) []projections.Event {
+	for i := range events {
+		events[i].Header = projections.Header{}
+	}
+	return events
+}
+
+// TestHolesOfTheStreamsOwnAreNoDamage has readers come to holes that all copies have, while events come in, expire and are
+// deleted.
+func TestHolesOfTheStreamsOwnAreNoDamage(t *testing.T) {
+	servers := natstest.StartCluster(t, 3)
+	conn := servers[0].Connect()
+	js := natstest.JetStream(t, conn)
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: len(servers), MaxAge: 3 * time.Second})
+	stream, err := js.Stream(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, halt := context.WithCancel(t.Context())
+	published := make(chan error, 1)
+	go func() { // ended by halt, and waited for by its last word
+		var err error
+		for i := 1; ctx.Err() == nil && err == nil; i++ {
+			if _, err = js.PublishAsync(fmt.Sprintf("s.%d", i%7), fmt.Appendf(nil, "%d", i)); err == nil && i%9 == 0 {
+				time.Sleep(time.Millisecond) // the pace of what is published
+				if i%90 == 0 {
+					err = stream.DeleteMsg(ctx, uint64(i-80))
+				}
+			}
+		}
+		<-js.PublishAsyncComplete()
+		published <- err
+	}()
+	time.Sleep(4 * time.Second) // until events expire
+	log := newLog(t, natslog.Config{Conn: conn})
+	readers := 0
+	for began := time.Now(); time.Since(began) < 4*time.Second; readers++ {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var subjects []string
+		if readers%2 == 1 {
+			subjects = []string{"s.3"}
+		}
+		reader, err := log.Open(t.Context(), (info.State.FirstSeq+info.State.LastSeq)/2, subjects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var batch consumer.Batch
+		for batch.To < info.State.LastSeq-10 && err == nil {
+			batch, err = reader.Next(t.Context())
+		}
+		if err != nil {
+			t.Errorf("reader %d, of %q: %v", readers, subjects, err)
+		}
+		if err := reader.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	halt()
+	if err := <-published; err != nil && !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if readers < 5 {
+		t.Errorf("only %d readers: the test shows little", readers)
+	}
+}
