@@ -47,6 +47,9 @@ func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 		s.killWorker()
 		s.mustBeAPrefix("accounts")
 	}
+	for range 10 { // for a life that is not killed, also where a busy machine let none of the others get far
+		s.publishTail(200_000)
+	}
 	s.finish()
 	s.mustHaveFolded(0)
 	var bulks int

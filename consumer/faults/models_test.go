@@ -113,7 +113,10 @@ func replay(events []event) map[string]map[string]string {
 		}
 		sets[bucket(x.ID)] = append(sets[bucket(x.ID)], x.ID)
 	}
-	want := map[string]map[string]string{"total": {"": text(sum)}, "accounts": {}, "ids": {}}
+	want := map[string]map[string]string{"total": {}, "accounts": {}, "ids": {}}
+	if len(events) > 0 {
+		want["total"][""] = text(sum)
+	}
 	for key, v := range accounts {
 		want["accounts"][key] = text(v)
 	}
