@@ -93,19 +93,25 @@ func (s *logScene) stream() jetstream.Stream {
 	return stream
 }
 
-// start runs a worker until stop is called.
+// start runs a worker that counts until stop is called.
 func (s *logScene) start() (w *consumer.Worker, stop func()) {
+	s.t.Helper()
+	return s.startOn(s.conn, counts)
+}
+
+// startOn does the same with another connection and another projection.
+func (s *logScene) startOn(conn *nats.Conn, p projections.Projection) (w *consumer.Worker, stop func()) {
 	s.t.Helper()
 	s.lives++
 	name := fmt.Sprintf("worker-%d", s.lives)
 	registry := &projections.Registry{}
-	if err := registry.Add(counts); err != nil {
+	if err := registry.Add(p); err != nil {
 		s.t.Fatal(err)
 	}
 	w, err := consumer.New(consumer.Config{Name: name, Registry: registry, Store: refusing{s.store.Handle(), &s.refuse},
 		Streams: []consumer.Stream{{Name: "S", AcceptHoles: s.accept}},
 		Logs: func(consumer.Stream, int) (consumer.Log, error) {
-			return natslog.New(natslog.Config{Conn: s.conn, Stream: "S", Worker: name, Heartbeat: 100 * time.Millisecond})
+			return natslog.New(natslog.Config{Conn: conn, Stream: "S", Worker: name, Heartbeat: 100 * time.Millisecond})
 		}})
 	if err != nil {
 		s.t.Fatal(err)
