@@ -12,11 +12,14 @@ import (
 // retention has come.
 const lookoutEvery = 5 * time.Second
 
+// unansweredFor is how often in a row nobody may answer for a log before its units say so.
+const unansweredFor = 2
+
 // lookout looks at each stream until ctx is done, whatever its units do.
 func (w *Worker) lookout(ctx context.Context) {
 	tick := time.NewTicker(lookoutEvery)
 	defer tick.Stop()
-	last := map[string]Bounds{}
+	last, failed := map[string]Bounds{}, map[string]int{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -28,9 +31,18 @@ func (w *Worker) lookout(ctx context.Context) {
 			bounds, err := units[0].feeds.log.Bounds(call)
 			cancel()
 			if err != nil {
-				continue // the units say that it is away
+				if failed[name]++; failed[name] >= unansweredFor {
+					silent := unavailable(LogUnavailable, name, err)
+					silent.Evidence += ": what is read meanwhile may be old"
+					for _, u := range units {
+						u.logDoesNotAnswer(silent)
+					}
+				}
+				continue
 			}
+			failed[name] = 0
 			for _, u := range units {
+				u.logDoesNotAnswer(nil)
 				u.sawFirst(bounds.First)
 			}
 			if was, ok := last[name]; ok {

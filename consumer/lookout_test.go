@@ -1,7 +1,9 @@
 package consumer_test
 
 import (
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +53,54 @@ func TestAnUpdateOfTheStreamIsNoticedWhileRunning(t *testing.T) {
 			"tailfold_log_first_seq{partition=\"0\",projection=\"sums\",version=\"1\"} 16\n"
 		if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "tailfold_log_first_seq"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A server that is cut off from the others goes on to tell its readers that there is nothing new.
+func TestALogThatDoesNotAnswerIsToldThoughItsReaderLives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.add(1, "k")
+		w := h.start(sumsByKey(nil))
+		settle(12 * time.Second)
+		var silent atomic.Bool
+		h.log.Before(func(op string) error {
+			if silent.Load() && op == "bounds" {
+				return errors.New("no leader")
+			}
+			return nil
+		})
+		said := func(text string) (n int) {
+			for _, line := range h.lines.All() {
+				if line.Message == text {
+					n++
+				}
+			}
+			return n
+		}
+		silent.Store(true)
+		settle(6 * time.Second)
+		if row := w.row(t, "sums"); row.Verdict != "" {
+			t.Errorf("one look at the log has failed, and the unit says %s: %s", row.Verdict, row.Detail)
+		}
+		settle(30 * time.Second)
+		row := w.row(t, "sums")
+		if row.State != consumer.Live || row.Verdict != string(consumer.LogUnavailable) || !strings.Contains(row.Detail, "may be old") {
+			t.Errorf("nobody answers for the log, and the unit is %s: %s: %s", row.State, row.Verdict, row.Detail)
+		}
+		if n := said("waits"); n != 1 {
+			t.Errorf("it says %d times that it waits", n)
+		}
+		silent.Store(false)
+		settle(6 * time.Second)
+		if row := w.row(t, "sums"); row.State != consumer.Live || row.Verdict != "" {
+			t.Errorf("the log answers again, and the unit is %s: %s: %s", row.State, row.Verdict, row.Detail)
+		}
+		h.add(2, "k")
+		settle(time.Second)
+		if row := w.row(t, "sums"); row.Seq != 2 {
+			t.Errorf("the unit is at seq %d, want 2", row.Seq)
 		}
 	})
 }

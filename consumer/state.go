@@ -89,8 +89,29 @@ func (u *unit) passing(v *Verdict) {
 // back ends a passing verdict, if that is what the unit shows.
 func (u *unit) back(from Reason) {
 	u.alter(func(state UnitState, v *Verdict) (UnitState, *Verdict) {
-		if v != nil && v.Reason == from {
+		if v != nil && v.Reason == from && v != u.unanswered {
 			v = nil
+		}
+		return state, v
+	})
+}
+
+// logDoesNotAnswer shows beside the state of a unit that reads that nobody answers for its log, though the reader may have
+// signs of life: a server that is cut off from the others goes on to tell its consumers that there is nothing new. nil: it
+// answers again.
+func (u *unit) logDoesNotAnswer(verdict *Verdict) {
+	u.alter(func(state UnitState, v *Verdict) (UnitState, *Verdict) {
+		was := u.unanswered
+		u.unanswered = nil
+		switch {
+		case verdict != nil && v == nil && (state == Live || state == Replaying):
+			u.unanswered, v = verdict, verdict
+		case v != nil && v == was:
+			if u.unanswered = verdict; verdict == nil {
+				v = nil
+			} else {
+				v = verdict
+			}
 		}
 		return state, v
 	})

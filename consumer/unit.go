@@ -52,16 +52,17 @@ type unit struct {
 	toSkip  []snapshotstore.Skipped // events found to be poison whose record the next claim makes
 	portion int                     // events of a batch that are folded in one go
 
-	mu        sync.Mutex
-	status    UnitStatus
-	committed time.Time
-	verdict   *Verdict
-	liveSince time.Time
-	behind    bool // live, and far behind the head
-	near      bool // counted in the worker's near
-	replays   bool // counted in the feeds' replaying
-	startedAt time.Time
-	caughtUp  chan struct{} // closed when it has been live once
+	mu         sync.Mutex
+	status     UnitStatus
+	committed  time.Time
+	verdict    *Verdict
+	unanswered *Verdict // the one that says that nobody answers for the log, if that is shown
+	liveSince  time.Time
+	behind     bool // live, and far behind the head
+	near       bool // counted in the worker's near
+	replays    bool // counted in the feeds' replaying
+	startedAt  time.Time
+	caughtUp   chan struct{} // closed when it has been live once
 }
 
 func (u *unit) start() projections.Start {

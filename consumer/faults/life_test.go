@@ -50,7 +50,12 @@ func (l *life) lines(wanted func(line) bool) []line {
 // says waits until the worker logs a line as wanted, and returns the first.
 func (l *life) says(what string, wanted func(line) bool) line {
 	l.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
+	return l.saysWithin(40*time.Second, what, wanted)
+}
+
+func (l *life) saysWithin(patience time.Duration, what string, wanted func(line) bool) line {
+	l.t.Helper()
+	deadline := time.Now().Add(patience)
 	for {
 		if found := l.lines(wanted); len(found) > 0 {
 			return found[0]

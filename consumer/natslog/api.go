@@ -40,6 +40,7 @@ type (
 			DeletedSeqs []uint64 `json:"deleted"` // if they were asked for
 		} `json:"state"`
 		Cluster struct { // of a server in a cluster
+			Name     string `json:"name"`
 			Leader   string `json:"leader"`
 			Replicas []struct {
 				Name    string `json:"name"`
@@ -160,6 +161,10 @@ func (l *Log) infoWith(ctx context.Context, op string, body any) (*streamInfo, e
 	var info streamInfo
 	if err := l.request(ctx, op, "STREAM.INFO."+l.config.Stream, body, &info); err != nil {
 		return nil, err
+	}
+	if info.Cluster.Name != "" && info.Cluster.Leader == "" { // a server that is cut off from the others answers all the same
+		return nil, l.fail(op, errors.New("the stream has no leader; what one of its servers tells may be old"),
+			"look whether its servers reach each other, and a majority of them is up")
 	}
 	return &info, nil
 }

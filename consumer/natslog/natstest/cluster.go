@@ -13,14 +13,13 @@ import (
 // Each can be killed, paused and started again by itself.
 func StartCluster(t testing.TB, n int, options ...Options) []*Process {
 	t.Helper()
-	ports, routes, listeners := make([]int, n), make([]string, n), make([]net.Listener, n)
+	ports, listeners := make([]int, n), make([]net.Listener, n)
 	for i := range ports {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatalf("natstest: %v", err)
 		}
 		listeners[i], ports[i] = listener, listener.Addr().(*net.TCPAddr).Port
-		routes[i] = fmt.Sprintf("\"nats://127.0.0.1:%d\"", ports[i])
 	}
 	for _, listener := range listeners { // only now, so that no port is chosen twice
 		_ = listener.Close()
@@ -30,7 +29,19 @@ func StartCluster(t testing.TB, n int, options ...Options) []*Process {
 		o := one(options)
 		o.name = fmt.Sprintf("node-%d", i)
 		o.Dir = t.TempDir()
-		o.Config += fmt.Sprintf("\ncluster {\n  name: natstest\n  listen: \"127.0.0.1:%d\"\n  routes: [%s]\n}", ports[i], strings.Join(routes, ", "))
+		advertise := ""
+		if o.Route != nil {
+			advertise = "  cluster_advertise: \"127.0.0.1:1\"\n" // where nobody listens
+		}
+		var routes []string
+		for to, port := range ports {
+			address := fmt.Sprintf("127.0.0.1:%d", port)
+			if o.Route != nil && to != i {
+				address = o.Route(i, to, address)
+			}
+			routes = append(routes, fmt.Sprintf("%q", "nats://"+address))
+		}
+		o.Config += fmt.Sprintf("\ncluster {\n  name: natstest\n  listen: \"127.0.0.1:%d\"\n%s  routes: [%s]\n}", ports[i], advertise, strings.Join(routes, ", "))
 		servers[i] = StartProcess(t, o)
 	}
 	js := JetStream(t, servers[0].Connect())

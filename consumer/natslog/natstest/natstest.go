@@ -22,6 +22,9 @@ type Options struct {
 	JetStream string
 	// Config has further lines of the configuration file, such as accounts, permissions or max_payload.
 	Config string
+	// Route gives the address under which server number from of a cluster reaches number to, whose own address it is told:
+	// a proxy's, for tests that cut the way. Servers then tell no other way to each other. Default: that address.
+	Route func(from, to int, address string) string
 	// Dir is the directory of store and configuration. Default: a temporary one.
 	Dir string
 
