@@ -93,34 +93,58 @@ func (x event) apply(key string, v account) account {
 	return v
 }
 
-// replay is the plainest fold of the same models: no engine, no store, no projection machinery.
-func replay(events []event) map[string]map[string]string {
-	var sum total
-	accounts := map[string]account{}
-	sets := map[string][]int{}
-	for _, x := range events {
-		sum.Events, sum.Sum = sum.Events+1, sum.Sum+x.Amount
-		for _, key := range []string{x.From, x.To} {
-			v, ok := accounts[key]
-			if !ok {
-				v.With = map[string]int{}
-			}
-			if v = x.apply(key, v); v.Closed {
-				delete(accounts, key)
-			} else {
-				accounts[key] = v
-			}
+// replayed is the plainest fold of the same models: no engine, no store, no projection machinery.
+type replayed struct {
+	sum      total
+	accounts map[string]account
+	sets     map[string][]int
+}
+
+func newReplayed() *replayed {
+	return &replayed{accounts: map[string]account{}, sets: map[string][]int{}}
+}
+
+func (s *replayed) fold(x event) {
+	s.sum.Events, s.sum.Sum = s.sum.Events+1, s.sum.Sum+x.Amount
+	for _, key := range []string{x.From, x.To} {
+		v, ok := s.accounts[key]
+		if !ok {
+			v.With = map[string]int{}
 		}
-		sets[bucket(x.ID)] = append(sets[bucket(x.ID)], x.ID)
+		if v = x.apply(key, v); v.Closed {
+			delete(s.accounts, key)
+		} else {
+			s.accounts[key] = v
+		}
+	}
+	s.sets[bucket(x.ID)] = append(s.sets[bucket(x.ID)], x.ID)
+}
+
+// value is an account, or, for the key "", the total; "" where there is none.
+func (s *replayed) value(key string) string {
+	if key == "" && s.sum.Events > 0 {
+		return text(s.sum)
+	}
+	if v, ok := s.accounts[key]; ok {
+		return text(v)
+	}
+	return ""
+}
+
+// replay is a full replay: each model's values by key.
+func replay(events []event) map[string]map[string]string {
+	s := newReplayed()
+	for _, x := range events {
+		s.fold(x)
 	}
 	want := map[string]map[string]string{"total": {}, "accounts": {}, "ids": {}}
-	if len(events) > 0 {
-		want["total"][""] = text(sum)
+	if sum := s.value(""); sum != "" {
+		want["total"][""] = sum
 	}
-	for key, v := range accounts {
-		want["accounts"][key] = text(v)
+	for key := range s.accounts {
+		want["accounts"][key] = s.value(key)
 	}
-	for key, ids := range sets {
+	for key, ids := range s.sets {
 		want["ids"][key] = text(ids)
 	}
 	return want
