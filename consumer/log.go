@@ -93,6 +93,9 @@ var ErrNoMessage = errors.New("no message at this seq")
 // ErrBeyondLast is a position that the log has not reached, or has no longer reached.
 var ErrBeyondLast = errors.New("is beyond the log's last seq")
 
+// ErrIncomplete is a copy of a log that lacks events which the log has.
+var ErrIncomplete = errors.New("a copy of the log is not whole")
+
 // LogError is a log that could not do what it was asked.
 type LogError struct {
 	Op     string // "open", "read", …

@@ -336,7 +336,11 @@ func (r *runner) readerEnded(ctx context.Context, err error) *outcome {
 	}
 	r.u.meters.resets.Inc()
 	if r.ends++; r.ends == 1 {
-		r.u.log.Info("the reader ended: reading again from the last folded event", zap.Uint64("seq", r.seq), zap.Error(err))
+		level := zap.InfoLevel
+		if errors.Is(err, ErrIncomplete) {
+			level = zap.WarnLevel
+		}
+		r.u.log.Log(level, "the reader ended: reading again from the last folded event", zap.Uint64("seq", r.seq), zap.Error(err))
 	}
 	bounds, out := r.recognise(ctx, r.position())
 	if out != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,12 @@ const (
 	shunFor = time.Minute
 	// comparisons are made before a copy that lacks messages is not taken any more for one that is a moment behind.
 	comparisons = 5
+	// probeFor is how long a server may take to count. One that hangs is no reason not to read another.
+	probeFor = time.Second
+	// probes are how many requests to count are made at most; which server answers is drawn by lot.
+	probes = 60
+	// mayHang is after how many requests without an answer a copy that has not been heard is left out.
+	mayHang = 3
 	// placements are how often a consumer is made anew to be put on another server, which is drawn by lot.
 	placements = 20
 )
@@ -122,7 +129,7 @@ func (r *reader) broken(info *streamInfo, err error) error {
 		fix = "its files may be damaged: remove that server from the stream's peers, so that the stream is copied anew; until " +
 			"then other copies are read"
 	}
-	return r.log.fail("read", err, fix)
+	return r.log.fail("read", fmt.Errorf("%w: %w", consumer.ErrIncomplete, err), fix)
 }
 
 // compare is nil if no other copy of the stream counts more messages from here on, that the reader wants, than its own.
@@ -156,26 +163,30 @@ func (r *reader) compare(ctx context.Context, info *streamInfo) error {
 }
 
 // lacks counts the messages by which another copy has more than the reader's own. Messages that come in meanwhile do not
-// count, as its own is asked last, nor do those that the stream removed meanwhile.
+// count, as its own is asked last, nor do those that the stream removed meanwhile. A server that hangs is left out, but at
+// least one other must answer.
 func (r *reader) lacks(ctx context.Context, after uint64, others []string) (n int64, than string, err error) {
 	l := r.log
 	before, err := l.info(ctx, "read")
 	if err != nil {
 		return 0, "", err
 	}
-	counts := map[string]int64{}
-	for range placements {
+	counts, hung := map[string]int64{}, 0
+	for range probes {
 		server, count, err := r.probe(ctx, after)
 		switch {
-		case hasCode(err, codeTooManyConsumers), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			return 0, "", nil // there is no second opinion to be had
+		case ctx.Err() != nil:
+			return 0, "", ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			hung++
+			continue
 		case err != nil:
 			return 0, "", err
 		case server != r.peer:
 			counts[server] = count
 			continue
-		case slices.ContainsFunc(others, func(name string) bool { _, heard := counts[name]; return !heard }):
-			continue // it is asked last
+		case len(counts) == 0, len(counts) < len(others) && hung < mayHang:
+			continue // its own is asked last
 		}
 		now, err := l.info(ctx, "read")
 		if err != nil {
@@ -189,11 +200,14 @@ func (r *reader) lacks(ctx context.Context, after uint64, others []string) (n in
 		}
 		return n, than, nil
 	}
-	return 0, "", nil
+	return 0, "", l.fail("read", fmt.Errorf("after seq %d there is a hole, and the copies of the stream can't be compared: of %d requests to count, %d had no answer, and others than %v were not heard before %s",
+		after, probes, hung, slices.Sorted(maps.Keys(counts)), r.peer), "it is tried again")
 }
 
 // probe has some server with a copy of the stream, drawn by lot, count the messages after a seq that the reader wants.
 func (r *reader) probe(ctx context.Context, after uint64) (server string, count int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, min(probeFor, r.log.config.Timeout))
+	defer cancel()
 	name := r.name + "-" + nuid.Next()[:6]
 	created, err := r.create(ctx, name, after)
 	if err != nil {

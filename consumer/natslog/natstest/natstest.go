@@ -82,17 +82,17 @@ func JetStream(t testing.TB, conn *nats.Conn) jetstream.JetStream {
 }
 
 // CreateStream makes a stream. Where one of that name has just been deleted it waits until the server has removed its
-// files, which it does in the background.
+// files, which it does in the background, and in a cluster until the servers know each other.
 func CreateStream(t testing.TB, js jetstream.JetStream, config jetstream.StreamConfig) {
 	t.Helper()
-	const errorCreatingStore = 10049
+	const errorCreatingStore, noSuitablePeers = 10049, 10005
 	for deadline := time.Now().Add(patience); ; {
 		_, err := js.CreateStream(t.Context(), config)
 		if err == nil {
 			return
 		}
 		refused, ok := errors.AsType[*jetstream.APIError](err)
-		if !ok || refused.ErrorCode != errorCreatingStore || time.Now().After(deadline) {
+		if !ok || refused.ErrorCode != errorCreatingStore && refused.ErrorCode != noSuitablePeers || time.Now().After(deadline) {
 			t.Fatalf("natstest: create stream %s: %v", config.Name, err)
 		}
 		time.Sleep(10 * time.Millisecond) // polls the server
