@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -11,10 +10,7 @@ import (
 
 // brake stands before a server and slows down or holds up what passes: in both directions, on all connections.
 type brake struct {
-	listener net.Listener
-	backend  string
-	wg       sync.WaitGroup
-	ctx      context.Context
+	*passage
 	delay    atomic.Int64 // nanoseconds for each piece that passes
 	held     atomic.Bool  // nothing passes, connections stay
 	rate     atomic.Int64 // bytes a second in each direction, of all connections together; 0: as fast as they come
@@ -48,43 +44,18 @@ func (l *lane) bytes() int64 {
 }
 
 func startBrake(t *testing.T, backend string) *brake {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	b := &brake{listener: listener, backend: backend, ctx: ctx}
-	b.wg.Go(b.accept)
-	t.Cleanup(func() { stop(); _ = listener.Close(); b.wg.Wait() })
+	b := &brake{passage: newPassage(t, backend)}
+	b.open(func(client, server net.Conn) {
+		bothWays(client, server, func() { b.copy(server, client, &b.to) }, func() { b.copy(client, server, &b.from) })
+	})
 	return b
 }
 
-func (b *brake) addr() string         { return b.listener.Addr().String() }
 func (b *brake) port() string         { _, port, _ := net.SplitHostPort(b.addr()); return port }
 func (b *brake) slow(d time.Duration) { b.delay.Store(int64(d)) }
 func (b *brake) narrow(n int64)       { b.rate.Store(n) }
 func (b *brake) hold()                { b.held.Store(true) }
 func (b *brake) release()             { b.held.Store(false) }
-
-func (b *brake) accept() {
-	for {
-		client, err := b.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", b.backend)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		closeBoth := func() { _, _ = client.Close(), server.Close() }
-		stop := context.AfterFunc(b.ctx, closeBoth)
-		var both sync.WaitGroup
-		both.Go(func() { defer closeBoth(); b.copy(server, client, &b.to) })
-		both.Go(func() { defer closeBoth(); b.copy(client, server, &b.from) })
-		b.wg.Go(func() { both.Wait(); stop() })
-	}
-}
 
 func (b *brake) copy(to, from net.Conn, way *lane) {
 	if b.rate.Load() > 0 { // else the kernel takes in megabytes, and a narrow way is a long one

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -12,36 +11,20 @@ import (
 	"time"
 )
 
-// cutter stands between a worker and a server, and cuts connections at random bytes, in both directions.
+// cutter cuts connections at random bytes, in both directions.
 type cutter struct {
-	listener net.Listener
-	backend  string
-	wg       sync.WaitGroup
+	*passage
 
 	mu    sync.Mutex
 	rng   *rand.Rand
 	least int // bytes that a connection lives at least
 	most  int
-	conns map[net.Conn]struct{}
-	ended bool
 }
 
 func startCutter(t *testing.T, backend string, rng *rand.Rand, least, most int) *cutter {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{listener: listener, backend: backend, rng: rng, least: least, most: most, conns: map[net.Conn]struct{}{}}
-	c.wg.Go(c.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		c.mu.Lock()
-		c.ended = true
-		for conn := range c.conns {
-			_ = conn.Close()
-		}
-		c.mu.Unlock()
-		c.wg.Wait()
+	c := &cutter{passage: newPassage(t, backend), rng: rng, least: least, most: most}
+	c.open(func(client, server net.Conn) {
+		bothWays(client, server, func() { c.copy(server, client) }, func() { c.copy(client, server) })
 	})
 	return c
 }
@@ -53,28 +36,6 @@ func (c *cutter) heal() {
 	c.mu.Unlock()
 }
 
-func (c *cutter) accept() {
-	for {
-		client, err := c.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", c.backend)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		c.mu.Lock()
-		if c.ended {
-			_, _ = client.Close(), server.Close()
-		}
-		c.conns[client], c.conns[server] = struct{}{}, struct{}{}
-		c.mu.Unlock()
-		c.wg.Go(func() { c.copy(server, client) })
-		c.wg.Go(func() { c.copy(client, server) })
-	}
-}
-
 // copy passes bytes on until the connection is cut, in the middle of whatever it is.
 func (c *cutter) copy(to, from net.Conn) {
 	c.mu.Lock()
@@ -84,11 +45,6 @@ func (c *cutter) copy(to, from net.Conn) {
 	}
 	c.mu.Unlock()
 	_, _ = io.CopyN(to, from, limit)
-	_, _ = to.Close(), from.Close()
-	c.mu.Lock()
-	delete(c.conns, to)
-	delete(c.conns, from)
-	c.mu.Unlock()
 }
 
 func hostOf(t *testing.T, address string) string {
@@ -103,8 +59,8 @@ func TestConnectionsCutAtRandomBytes(t *testing.T) {
 	s := newScene(t)
 	toNATS := startCutter(t, hostOf(t, s.natsURL), rand.New(rand.NewPCG(s.rng.Uint64(), 3)), 2_000, 400_000)
 	toRedis := startCutter(t, s.redis.Addr(), rand.New(rand.NewPCG(s.rng.Uint64(), 4)), 500, 100_000)
-	s.natsURL = "nats://" + toNATS.listener.Addr().String()
-	s.redisURL = "redis://" + toRedis.listener.Addr().String()
+	s.natsURL = toNATS.in(t, s.natsURL)
+	s.redisURL = toRedis.in(t, s.redisURL)
 	s.startWorker("")
 	s.await(time.Duration(*kills) * 500 * time.Millisecond)
 	toNATS.heal()
@@ -115,7 +71,7 @@ func TestConnectionsCutAtRandomBytes(t *testing.T) {
 func TestEveryThirdCommitLosesItsReply(t *testing.T) {
 	s := newScene(t)
 	proxy := startReplyEater(t, s.redis.Addr())
-	s.redisURL = "redis://" + proxy.listener.Addr().String()
+	s.redisURL = proxy.in(t, s.redisURL)
 	s.startWorker("")
 	for range 1 + *kills/6 {
 		s.await(2 * time.Second)
@@ -134,12 +90,10 @@ func TestEveryThirdCommitLosesItsReply(t *testing.T) {
 }
 
 // replyEater passes everything on, but every third script that Redis runs for a client loses its reply, and the client
-// its connection.
+// its connection. The client sends one command at a time and waits, so that a request with EVALSHA in it is followed by
+// its reply.
 type replyEater struct {
-	listener net.Listener
-	backend  string
-	wg       sync.WaitGroup
-	stop     context.CancelFunc
+	*passage
 
 	mu      sync.Mutex
 	scripts int
@@ -148,59 +102,34 @@ type replyEater struct {
 }
 
 func startReplyEater(t *testing.T, backend string) *replyEater {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	p := &replyEater{listener: listener, backend: backend, stop: stop}
-	p.wg.Go(func() { p.accept(ctx) })
-	t.Cleanup(func() { stop(); _ = listener.Close(); p.wg.Wait() })
+	p := &replyEater{passage: newPassage(t, backend)}
+	p.open(func(client, server net.Conn) {
+		eat := make(chan struct{})
+		bothWays(client, server, func() { p.there(client, server, eat) }, func() { p.back(client, server, eat) })
+	})
 	return p
 }
 
-func (p *replyEater) accept(ctx context.Context) {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.backend)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.wg.Go(func() { p.serve(ctx, client, server) })
-	}
-}
-
-// serve passes one connection's bytes on. The client sends one command at a time and waits, so that a request with
-// EVALSHA in it is followed by its reply.
-func (p *replyEater) serve(ctx context.Context, client, server net.Conn) {
-	closeBoth := func() { _, _ = client.Close(), server.Close() }
-	defer context.AfterFunc(ctx, closeBoth)()
-	defer closeBoth()
-	eat := make(chan struct{})
+func (p *replyEater) there(client, server net.Conn, eat chan struct{}) {
 	var once sync.Once
-	var up sync.WaitGroup
-	up.Go(func() {
-		defer closeBoth()
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := client.Read(buf)
-			if n > 0 && p.isThirdCommit(buf[:n]) {
-				once.Do(func() { close(eat) })
-			}
-			if n > 0 {
-				if _, err := server.Write(buf[:n]); err != nil {
-					return
-				}
-			}
-			if err != nil {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := client.Read(buf)
+		if n > 0 && p.isThirdCommit(buf[:n]) {
+			once.Do(func() { close(eat) })
+		}
+		if n > 0 {
+			if _, err := server.Write(buf[:n]); err != nil {
 				return
 			}
 		}
-	})
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *replyEater) back(client, server net.Conn, eat chan struct{}) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buf)
@@ -209,20 +138,18 @@ func (p *replyEater) serve(ctx context.Context, client, server net.Conn) {
 			p.mu.Lock()
 			p.eaten++
 			p.mu.Unlock()
-			err = io.EOF
+			return
 		default:
-			if n > 0 {
-				if _, werr := client.Write(buf[:n]); werr != nil {
-					err = werr
-				}
+		}
+		if n > 0 {
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
 			}
 		}
 		if err != nil {
-			break
+			return
 		}
 	}
-	closeBoth()
-	up.Wait()
 }
 
 func (p *replyEater) isThirdCommit(request []byte) bool {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -13,13 +14,9 @@ import (
 // refuser stands before Redis and has it refuse single commands: what it answers in its place was never seen by Redis,
 // or, afterwards, is put in the place of the answer to what Redis has carried out.
 type refuser struct {
-	listener net.Listener
-	backend  string
-	wg       sync.WaitGroup
+	*passage
 
 	mu      sync.Mutex
-	conns   []net.Conn
-	ended   bool
 	command string // to be refused next, as the client sends it; "": none
 	answer  string
 	applied bool // Redis carries it out first
@@ -27,22 +24,8 @@ type refuser struct {
 }
 
 func startRefuser(t *testing.T, backend string) *refuser {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &refuser{listener: listener, backend: backend}
-	p.wg.Go(p.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		p.mu.Lock()
-		p.ended = true
-		for _, conn := range p.conns {
-			_ = conn.Close()
-		}
-		p.mu.Unlock()
-		p.wg.Wait()
-	})
+	p := &refuser{passage: newPassage(t, backend)}
+	p.open(p.serve)
 	return p
 }
 
@@ -72,50 +55,27 @@ func (p *refuser) refuses(request []byte) (answer string, applied, ok bool) {
 	return p.answer, p.applied, true
 }
 
-func (p *refuser) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		server, err := net.Dial("tcp", p.backend)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.mu.Lock()
-		p.conns = append(p.conns, client, server)
-		if p.ended {
-			_, _ = client.Close(), server.Close()
-		}
-		p.mu.Unlock()
-		p.wg.Go(func() { p.serve(client, server) })
-	}
-}
-
 // serve passes one connection's bytes on. The client sends one request at a time and waits for its reply.
 func (p *refuser) serve(client, server net.Conn) {
-	defer func() { _, _ = client.Close(), server.Close() }()
-	var mu sync.Mutex
-	instead := "" // of the next reply
-	var down sync.WaitGroup
-	defer down.Wait()
-	down.Go(func() {
-		defer func() { _, _ = client.Close(), server.Close() }()
+	var instead atomic.Pointer[string] // of the next reply
+	bothWays(client, server, func() { p.there(client, server, &instead) }, func() {
 		buffer := make([]byte, 64<<10)
 		for {
 			n, err := server.Read(buffer)
-			mu.Lock()
 			reply := buffer[:n]
-			if instead != "" && n > 0 {
-				reply, instead = []byte(instead), ""
+			if n > 0 {
+				if other := instead.Swap(nil); other != nil {
+					reply = []byte(*other)
+				}
 			}
-			mu.Unlock()
 			if _, werr := client.Write(reply); err != nil || werr != nil {
 				return
 			}
 		}
 	})
+}
+
+func (p *refuser) there(client, server net.Conn, instead *atomic.Pointer[string]) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := client.Read(buffer)
@@ -123,13 +83,12 @@ func (p *refuser) serve(client, server net.Conn) {
 			return
 		}
 		answer, applied, ok := p.refuses(buffer[:n])
+		answer = "-" + answer + "\r\n"
 		switch {
 		case ok && applied:
-			mu.Lock()
-			instead = "-" + answer + "\r\n"
-			mu.Unlock()
+			instead.Store(&answer)
 		case ok:
-			if _, err := client.Write([]byte("-" + answer + "\r\n")); err != nil {
+			if _, err := client.Write([]byte(answer)); err != nil {
 				return
 			}
 			continue
@@ -165,7 +124,7 @@ var passing = []string{
 func TestEachRefusalOfRedisIsWaitedOut(t *testing.T) {
 	s := newScene(t)
 	p := startRefuser(t, s.redis.Addr())
-	s.redisURL = "redis://" + p.listener.Addr().String()
+	s.redisURL = p.in(t, s.redisURL)
 	w := s.live("TAILFOLD_FAULTS_CACHE=-1") // values are read again for each batch
 	s.worker = w
 	s.awaitSeq(100, allModels...)
@@ -202,7 +161,7 @@ func TestARefusalThatNoWaitingMendsNamesItsWayOut(t *testing.T) {
 		t.Run(strings.Fields(answer)[0], func(t *testing.T) {
 			s := newScene(t)
 			p := startRefuser(t, s.redis.Addr())
-			s.redisURL = "redis://" + p.listener.Addr().String()
+			s.redisURL = p.in(t, s.redisURL)
 			w := s.startWorker("")
 			s.awaitSeq(100, allModels...)
 			p.next("evalsha", answer, false)

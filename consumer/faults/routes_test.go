@@ -19,7 +19,7 @@ func TestRoutesBetweenServersAreCut(t *testing.T) {
 	servers := natstest.StartCluster(t, 3, natstest.Options{Route: func(from, to int, address string) string {
 		v := startValve(t, address)
 		routes[[2]int{from, to}] = v
-		return v.listener.Addr().String()
+		return v.addr()
 	}})
 	s := newSceneIn(t, redistest.Start(t), servers)
 	js := natstest.JetStream(t, servers[0].Connect())

@@ -48,7 +48,7 @@ func TestAPrimaryThatWasSplitOffAndHealsLeavesOneLineage(t *testing.T) {
 	replica, link := follower(t, primary)
 	s := newSceneOn(t, primary)
 	v := startValve(t, primary.Addr())
-	s.redisURL = v.address(t, s.redisURL)
+	s.redisURL = v.in(t, s.redisURL)
 	w := s.startWorker("")
 	s.awaitSeq(300, allModels...)
 	awaitCopied(replica)
