@@ -103,15 +103,9 @@ func (u *unit) logDoesNotAnswer(verdict *Verdict) {
 	u.alter(func(state UnitState, v *Verdict) (UnitState, *Verdict) {
 		was := u.unanswered
 		u.unanswered = nil
-		switch {
-		case verdict != nil && v == nil && (state == Live || state == Replaying):
+		reads := state == Live || state == Replaying
+		if v != nil && v == was || v == nil && verdict != nil && reads {
 			u.unanswered, v = verdict, verdict
-		case v != nil && v == was:
-			if u.unanswered = verdict; verdict == nil {
-				v = nil
-			} else {
-				v = verdict
-			}
 		}
 		return state, v
 	})

@@ -82,8 +82,8 @@ func (r *reader) lastMessage(ctx context.Context, seq uint64) (*storedMessage, e
 	return found, nil
 }
 
-// untrimmed returns what the stream is now, and no error if the stream still begins at most one after seq, so that nothing after it was removed by age, size
-// or a purge before it was read.
+// untrimmed returns what the stream is now, without an error if it still begins at most one after seq, so that nothing
+// after it was removed by age, size or a purge before it was read.
 func (r *reader) untrimmed(ctx context.Context, seq uint64) (*streamInfo, error) {
 	info, err := r.log.info(ctx, "read")
 	if err != nil {

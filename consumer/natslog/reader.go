@@ -35,7 +35,7 @@ type reader struct {
 	name  string // the consumer's
 	next  string // the subject of its pulls
 	wants string // the consumer's filter, "" for none
-	peer  string // the server that the consumer is on, "" if the stream has no replicas
+	peer  string // the server that the consumer is on, "" if it does not tell
 	in    *inflow
 
 	inbox    string

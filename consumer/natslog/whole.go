@@ -156,7 +156,7 @@ func (r *reader) compare(ctx context.Context, info *streamInfo) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.closed:
-			return errors.New("the reader was closed")
+			return r.ended(errors.New("the reader was closed"))
 		case <-time.After(time.Duration(try) * 50 * time.Millisecond): // it may be a moment behind
 		}
 	}
