@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -199,7 +200,7 @@ func (r *runner) noteAttempt(ctx, sending context.Context, seq uint64, alone boo
 	case r.u.worker.bar <- struct{}{}:
 		r.atBar.Store(true)
 	}
-	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: attemptOf(r.held, seq, alone, r.diedAt)})
+	r.send(sending, snapshotstore.Checkpoint{From: r.held, To: attemptOf(r.held, seq, alone, r.died)})
 	return r.commitNow(ctx, sending)
 }
 
@@ -219,7 +220,7 @@ func (r *runner) clearAttempt(ctx, sending context.Context) {
 	select {
 	case <-ctx.Done():
 	case err := <-r.flight.done:
-		r.settle(err) // if it fails, the next owner counts a death too many: one is not enough for a verdict
+		r.settle(err) // if it fails, the next owner counts a death too many: a few are not enough for a verdict
 	}
 }
 
@@ -227,12 +228,12 @@ func (r *runner) clearAttempt(ctx, sending context.Context) {
 // had it are refused.
 func (r *runner) claim(ctx context.Context, mark snapshotstore.Mark, log Bounds) *outcome {
 	u := r.u
-	diedAt, two := deaths(mark)
-	if diedAt > 0 {
-		r.diedAt = diedAt
+	died, blamed := deaths(mark)
+	if died.times > 0 {
+		r.died = died
 	}
-	if two && !r.skips[mark.Attempt] {
-		err := errors.New("two workers, one after the other, died while they folded it alone")
+	if blamed && !r.skips[mark.Attempt] {
+		err := fmt.Errorf("%d workers, one after the other, died while they folded it alone", died.times)
 		v := u.poison(err, mark.Attempt, "")
 		if u.definition.OnPoison != projections.Skip {
 			return &outcome{verdict: v}

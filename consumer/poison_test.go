@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -176,9 +177,15 @@ func TestAnEventThatKillsTheProcessDoesNotKillItsSuccessorsForEver(t *testing.T)
 	h.mustEqualReplay(countAll(), 249, nil)
 }
 
-// TestOneDeathAtAnEventIsNoVerdict has a worker find that the last one died while it folded an event alone: killed, or by
-// another unit's event, for all units of a worker die together. The event is folded alone again.
-func TestOneDeathAtAnEventIsNoVerdict(t *testing.T) {
+// TestAFewDeathsAtAnEventAreNoVerdict has a worker find that the last ones died while they folded an event alone: killed, or
+// by another unit's event, for all units of a worker die together. The event is folded alone again.
+func TestAFewDeathsAtAnEventAreNoVerdict(t *testing.T) {
+	for _, deaths := range []int{1, 2} {
+		t.Run(fmt.Sprint(deaths), func(t *testing.T) { aFewDeaths(t, deaths) })
+	}
+}
+
+func aFewDeaths(t *testing.T, deaths int) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		sums := sumsByKey(nil)
@@ -194,7 +201,7 @@ func TestOneDeathAtAnEventIsNoVerdict(t *testing.T) {
 			t.Fatal(err)
 		}
 		noted := mark
-		noted.Attempt, noted.Tries = 101, 1
+		noted.Attempt, noted.Tries = 101, deaths
 		if err := h.store.Commit(t.Context(), unit, snapshotstore.Checkpoint{From: mark, To: noted.Seal("died")}); err != nil {
 			t.Fatal(err)
 		}

@@ -77,14 +77,23 @@ func checkpointOf(held snapshotstore.Mark, folded position, last Witness) snapsh
 	return to
 }
 
-// attemptOf is the mark that tells that the events up to seq are about to be folded by themselves; diedAt is the one that
-// the last owner died at while it folded that one alone.
-func attemptOf(held snapshotstore.Mark, seq uint64, alone bool, diedAt uint64) snapshotstore.Mark {
+// deathsToBlame is how many owners, one after the other, die while they fold an event alone before it is to blame. A few
+// may be anybody's doing, a kill's or another unit's event's, which meet the moment all the more often on a busy machine.
+const deathsToBlame = 3
+
+// death is the event that the last owners died at while they folded it alone, and how many they were.
+type death struct {
+	seq   uint64
+	times int
+}
+
+// attemptOf is the mark that tells that the events up to seq are about to be folded by themselves.
+func attemptOf(held snapshotstore.Mark, seq uint64, alone bool, before death) snapshotstore.Mark {
 	to := held
 	to.Attempt, to.Tries = seq, 0
-	switch {
-	case alone && seq == diedAt:
-		to.Tries = 2 // what a claim finds if this owner dies, too
+	switch { // what a claim finds if this owner dies
+	case alone && seq == before.seq:
+		to.Tries = before.times + 1
 	case alone:
 		to.Tries = 1
 	}
@@ -100,13 +109,13 @@ func withoutAttempt(held snapshotstore.Mark) snapshotstore.Mark {
 // attempted tells whether the last owner left word of events that it was about to fold, and did not get past them.
 func attempted(found snapshotstore.Mark) bool { return found.Attempt > found.Seq }
 
-// deaths tells what a mark says of those that had it before: the one event that the last of them died at, and whether
-// two did. One death may be anybody's doing: a kill, or another unit's event. Two in a row at one event are its own.
-func deaths(found snapshotstore.Mark) (diedAt uint64, two bool) {
-	if attempted(found) && found.Tries == 1 {
-		diedAt = found.Attempt
+// deaths tells what a mark says of those that had it before: the one event that the last of them died at, and whether they
+// were enough to blame it.
+func deaths(found snapshotstore.Mark) (last death, blamed bool) {
+	if attempted(found) && found.Tries > 0 {
+		last = death{found.Attempt, found.Tries}
 	}
-	return diedAt, attempted(found) && found.Tries > 1
+	return last, last.times >= deathsToBlame
 }
 
 // lastOf is the message at a mark's seq, as the mark knows it; the zero Witness where it does not.

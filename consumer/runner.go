@@ -40,8 +40,8 @@ type runner struct {
 	reads   time.Time // since when it reads again after the last of them
 	timer   *time.Timer
 
-	diedAt uint64      // the event that the last owner noted and died at, 0 if there is none
-	atBar  atomic.Bool // it has the worker's bar
+	died  death       // what the last owners noted and died at, zero if there is none
+	atBar atomic.Bool // it has the worker's bar
 
 	stopSending context.CancelFunc // of what send was given
 

@@ -19,7 +19,7 @@ type Mark struct {
 	Witnesses   []Witness `json:"witnesses"`        // newest first
 	Fingerprint string    `json:"fingerprint"`      // of the definition
 	Epoch       uint64    `json:"epoch"`            // raised by each new owner before it folds anything
-	Tries       int       `json:"tries"`            // claims since seq last moved; with an attempt: 1 or 2, the first or second time that its one event is folded alone, 0 for several events
+	Tries       int       `json:"tries"`            // claims since seq last moved; with an attempt: how often in a row its one event is folded alone, this time counted; 0 for several events
 	Attempt     uint64    `json:"attempt,omitzero"` // events up to this one are being folded by themselves, because workers died before they were committed
 	Writer      string    `json:"writer"`           // name of the worker
 	At          time.Time `json:"at"`               // the writer's clock; for people only

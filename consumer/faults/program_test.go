@@ -77,7 +77,7 @@ func fill(t *testing.T, server *natstest.Process, n int) {
 	}
 	for id := 1; id <= n; id++ {
 		x := event{ID: id, From: "a" + strconv.Itoa(id%1000), To: "b" + strconv.Itoa(id%777), Amount: id % 1000}
-		if _, err := js.PublishAsync("events."+x.From, []byte(text(x))); err != nil {
+		if _, err := js.PublishAsync("events."+x.From, []byte(text(x)), jetstream.WithStallWait(20*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}

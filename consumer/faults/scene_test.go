@@ -355,11 +355,11 @@ func (s *scene) stored(model string) (seq uint64, values map[string]string, err 
 	return seq, values, nil
 }
 
-// awaitSeq waits until models have come to a seq.
+// awaitSeq waits until models have come to a seq. None may stand still for a minute.
 func (s *scene) awaitSeq(last uint64, models ...string) {
 	s.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
 	for _, model := range models {
+		deadline, before := time.Now().Add(60*time.Second), uint64(0)
 		for {
 			raw, err := s.server().Client().HGet(context.Background(), keyOf(model), "$mark").Result()
 			var seq uint64
@@ -369,8 +369,11 @@ func (s *scene) awaitSeq(last uint64, models ...string) {
 			if err == nil && seq >= last {
 				break
 			}
+			if seq > before {
+				deadline, before = time.Now().Add(60*time.Second), seq
+			}
 			if time.Now().After(deadline) {
-				s.t.Fatalf("%s is at seq %d of %d after a minute (%v); the worker said:\n%s", model, seq, last, err, s.said())
+				s.t.Fatalf("%s stands at seq %d of %d for a minute (%v); the worker said:\n%s", model, seq, last, err, s.said())
 			}
 			time.Sleep(20 * time.Millisecond) // polls another process
 		}
