@@ -64,8 +64,11 @@ func (s *suspects) next(events []projections.Event) (n int, suspected bool) {
 	}
 	// By seqs, not by events: where these are few and far between, a part must still be less than the whole.
 	step := max(1, (s.hi-s.lo+1)/parts)
-	if s.hi == everythingLeft {
+	switch {
+	case s.hi == everythingLeft:
 		step = deathPart
+	case s.deaths && s.hi-s.lo < deathPart: // a commit for each costs less than one more death
+		step = 1
 	}
 	for n < len(events) && events[n].Seq <= s.hi && (n == 0 || events[n].Seq-first < step) {
 		n++

@@ -34,8 +34,8 @@ func TestAnEventThatEndsTheProcessIsFoundAndOnlyItsUnitHalts(t *testing.T) {
 				if code := w.cmd.ProcessState.ExitCode(); code != 3 {
 					t.Fatalf("the worker ended with code %d:\n%s", code, w.output.end())
 				}
-				// Eight or nine lives, where none of them gets on; each that does, before it dies, costs some more.
-				if deaths++; deaths > 45 {
+				// Seven or eight lives, where none of them gets on; each that does, before it dies, costs some more.
+				if deaths++; deaths > 30 {
 					t.Fatalf("%d workers died, and still it is not found; the last one said:\n%s", deaths, w.output.end())
 				}
 				w = s.startWorker("")
