@@ -123,7 +123,8 @@ func TestTheHistoryCheckerFindsWhatNoRightHistoryHas(t *testing.T) {
 	key := func(seq uint64, key, value string) read {
 		return read{reader: "a", seq: seq, key: key, value: value}
 	}
-	const xAt1, yAt1, zAt4 = `{"moves":1,"balance":-10,"with":{"y":1}}`, `{"moves":1,"balance":10,"with":{"x":1}}`, `{"moves":1,"balance":20,"with":{"y":1}}`
+	xAt1, yAt1 := text(account{1, -10, map[string]int{"y": 1}, false}), text(account{1, 10, map[string]int{"x": 1}, false})
+	zAt4 := text(account{1, 20, map[string]int{"y": 1}, false})
 	for _, test := range []struct {
 		name   string
 		reads  []read
