@@ -126,7 +126,7 @@ func TestTwoLogsOfOneOriginAreNeverMerged(t *testing.T) {
 			s.mustBeDivergedFor(other(first), first)
 		})
 	}
-	for round := range 2 {
+	for round := range 1 + *kills/50 {
 		t.Run(fmt.Sprintf("both at once, round %d", round), func(t *testing.T) {
 			s := newTwoLogs(t)
 			workers, stops := map[string]*consumer.Worker{}, map[string]func(){}
