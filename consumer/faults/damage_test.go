@@ -57,7 +57,7 @@ func cutInHalf(file string) error {
 func TestADamagedMinorityIsNeverFoldedInSilence(t *testing.T) {
 	chosen := damages
 	if *kills < 50 { // all of them take minutes: one that is drawn by lot, and named
-		i := int(time.Now().UnixNano() % int64(len(damages)))
+		i := int(seedOf(t) % uint64(len(damages)))
 		chosen = damages[i : i+1]
 	}
 	for _, damage := range chosen {

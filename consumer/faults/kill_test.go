@@ -34,10 +34,7 @@ func TestKilledWorkersLeaveNothingThatAFullReplayWouldNot(t *testing.T) {
 func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 	s := newScene(t)
 	s.environment = append(s.environment, "TAILFOLD_FAULTS_CACHE=0") // the default
-	s.startWorker("")
-	s.awaitSeq(100, allModels...)
-	s.stopPublishing()
-	s.killWorker()
+	s.foldAndStop()
 	for range *kills {
 		for range 5 {
 			s.publishTail(200_000)

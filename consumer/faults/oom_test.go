@@ -19,10 +19,7 @@ func TestAWorkerThatIsKilledForItsMemoryGetsOn(t *testing.T) {
 	const bound = 100 // MiB; without one a worker takes about twice as much
 	s := newScene(t)
 	s.environment = append(s.environment, "TAILFOLD_FAULTS_CACHE=0") // the default
-	s.startWorker("")
-	s.awaitSeq(100, allModels...)
-	s.stopPublishing()
-	s.killWorker()
+	s.foldAndStop()
 	last := s.published()
 	for range 75 {
 		last = s.publishTail(200_000)

@@ -63,11 +63,7 @@ func newSceneOn(t *testing.T, store *redistest.Server) *scene {
 
 // newSceneIn keeps the stream on all of the NATS servers.
 func newSceneIn(t *testing.T, store *redistest.Server, servers []*natstest.Process) *scene {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
+	seed := seedOf(t)
 	s := &scene{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), nats: servers[0], redis: store, history: newHistory()}
 	s.serversURL = natstest.URLs(servers)
 	s.natsURL, s.redisURL = s.serversURL, store.URL()
@@ -88,6 +84,26 @@ func newSceneIn(t *testing.T, store *redistest.Server, servers []*natstest.Proce
 		s.mustHaveSeenPrefixes()
 	})
 	return s
+}
+
+// seedOf is the seed of a test's chances, which it prints.
+func seedOf(t *testing.T) uint64 {
+	t.Helper()
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	return seed
+}
+
+// foldAndStop has a worker fold the first events, ends publishing, and kills it.
+func (s *scene) foldAndStop() {
+	s.t.Helper()
+	s.startWorker("")
+	s.awaitSeq(100, allModels...)
+	s.stopPublishing()
+	s.killWorker()
 }
 
 // startPublishing publishes until stopPublishing.

@@ -77,11 +77,7 @@ func partitionOfToken(token string) int {
 }
 
 func newSwarm(t *testing.T, ttl time.Duration) *swarm {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
+	seed := seedOf(t)
 	s := &swarm{t: t, rng: rand.New(rand.NewPCG(seed, 4)), nats: natstest.StartProcess(t), redis: redistest.Start(t),
 		ports: map[*life]string{}, history: newHistory(), began: time.Now()}
 	js := natstest.JetStream(t, s.nats.Connect())

@@ -20,6 +20,9 @@ import (
 // left out without a word. So where a reader comes to a hole it finds out whose hole it is before it hands out what comes
 // after: the other copies must not count more messages from there on than its own does, and what the stream itself does
 // not take for deleted must have come.
+// Without replicas, and where nothing is left out, it costs nothing; a reader of a replicated stream with a filter meets
+// others' messages as holes, and compares once.
+//
 // The same is seen for a moment where a copy has removed by age what the others still have: the next reader is told that
 // the stream begins later.
 //

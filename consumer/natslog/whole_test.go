@@ -254,7 +254,11 @@ func TestHolesOfTheStreamsOwnAreNoDamage(t *testing.T) {
 		<-js.PublishAsyncComplete()
 		published <- err
 	}()
-	time.Sleep(4 * time.Second) // until events expire
+	for info := stream.CachedInfo(); info.State.FirstSeq < 2; time.Sleep(10 * time.Millisecond) { // polls the server: until events expire
+		if info, err = stream.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	log := newLog(t, natslog.Config{Conn: conn})
 	readers := 0
 	for began := time.Now(); time.Since(began) < 4*time.Second; readers++ {

@@ -121,8 +121,8 @@ func (p *Process) Log() string {
 // otherServer names the binary of another version of nats-server.
 const otherServer = "TAILFOLD_TEST_NATS_SERVER"
 
-// stop ends the process in good order.
-func (p *Process) stop() {
+// Stop ends the process in good order. Stopping it twice is no error.
+func (p *Process) Stop() {
 	if p.command.ProcessState != nil {
 		return
 	}
@@ -130,9 +130,6 @@ func (p *Process) stop() {
 	<-p.logged
 	_ = p.command.Wait()
 }
-
-// Stop ends the process in good order.
-func (p *Process) Stop() { p.stop() }
 
 // Kill ends the process by SIGKILL and waits until it is gone. Killing it twice is no error.
 func (p *Process) Kill() {

@@ -63,7 +63,7 @@ func (s *Server) URL() string {
 // Stop stops the server in good order. Stopping it twice is no error.
 func (s *Server) Stop() {
 	if s.process != nil {
-		s.process.stop()
+		s.process.Stop()
 		return
 	}
 	s.server.Shutdown()
