@@ -1,54 +1,25 @@
 package faults
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 	"github.com/tailfold/tailfold/snapshotstore/redisstore/redistest"
 )
 
-// following names the stream's leader, "" if it has none, and how many servers have all that it has.
-func following(t *testing.T, js jetstream.JetStream) (leader string, n int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	stream, err := js.Stream(ctx, "EVENTS")
-	if err != nil {
-		return "", 0
-	}
-	info := stream.CachedInfo().Cluster
-	if info == nil || info.Leader == "" {
-		return "", 0
-	}
-	n = 1
-	for _, peer := range info.Replicas {
-		if peer.Current && !peer.Offline {
-			n++
-		}
-	}
-	return info.Leader, n
-}
-
 // replicas waits until every replica of the stream is there and has all that the leader has, and returns the leader's
 // name.
 func replicas(t *testing.T, js jetstream.JetStream, n int) string {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		leader, current := following(t, js)
-		if current == n {
-			return leader
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the stream's replicas are not all there after two minutes: leader %q, %d of %d are current", leader, current, n)
-		}
-		time.Sleep(20 * time.Millisecond) // polls other processes
+	leader, ok := natstest.AwaitFollowing(t, js, "EVENTS", n, 2*time.Minute)
+	if !ok {
+		t.Fatalf("the stream's replicas are not all there after two minutes: leader %q", leader)
 	}
+	return leader
 }
 
 // TestLeadersOfAReplicatedStreamStepDownAndDie has the stream on three servers. Its leader is told to step down, a server
@@ -56,11 +27,7 @@ func replicas(t *testing.T, js jetstream.JetStream, n int) string {
 func TestLeadersOfAReplicatedStreamStepDownAndDie(t *testing.T) {
 	servers := natstest.StartCluster(t, 3)
 	s := newSceneIn(t, redistest.Start(t), servers)
-	conn, err := nats.Connect(s.serversURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := s.connect()
 	js := natstest.JetStream(t, conn)
 	w := s.startWorker("")
 	rounds, stepped := 2+*kills/4, 0
@@ -80,7 +47,7 @@ func TestLeadersOfAReplicatedStreamStepDownAndDie(t *testing.T) {
 		default:
 			victim := servers[s.rng.IntN(len(servers))]
 			if round%4 == 1 {
-				victim = servers[leader[len(leader)-1]-'0'] // node-<i>
+				victim = servers[natstest.Number(leader)] // node-<i>
 			}
 			victim.Kill()
 			s.awaitEvents(20)

@@ -24,23 +24,14 @@ var damages = []struct {
 	do      func(file string) error
 	dead    bool // it does not start any more, and says so
 }{
-	{"a byte of the stream", false, "*/streams/EVENTS/msgs/1.blk", changeByte, false},
-	{"a byte of the stream, its index whole", true, "*/streams/EVENTS/msgs/1.blk", changeByte, false},
+	{"a byte of the stream", false, "*/streams/EVENTS/msgs/1.blk", natstest.ChangeByte, false},
+	{"a byte of the stream, its index whole", true, "*/streams/EVENTS/msgs/1.blk", natstest.ChangeByte, false},
 	{"half of the stream's first block", true, "*/streams/EVENTS/msgs/1.blk", cutInHalf, false},
 	{"the stream's first block", true, "*/streams/EVENTS/msgs/1.blk", os.Remove, false},
-	{"the stream's index", true, "*/streams/EVENTS/msgs/index.db", changeByte, false},
-	{"the stream's replication log", false, "*/_js_/S-R3F-*/msgs/*.blk", changeByte, false},
-	{"the cluster's replication log", false, "*/_js_/_meta_/msgs/*", changeByte, false},
-	{"the cluster's snapshot", false, "*/_js_/_meta_/snapshots/*", changeByte, true},
-}
-
-func changeByte(file string) error {
-	data, err := os.ReadFile(file)
-	if err != nil || len(data) == 0 {
-		return err
-	}
-	data[len(data)/2] ^= 0x10
-	return os.WriteFile(file, data, 0o600)
+	{"the stream's index", true, "*/streams/EVENTS/msgs/index.db", natstest.ChangeByte, false},
+	{"the stream's replication log", false, "*/_js_/S-R3F-*/msgs/*.blk", natstest.ChangeByte, false},
+	{"the cluster's replication log", false, "*/_js_/_meta_/msgs/*", natstest.ChangeByte, false},
+	{"the cluster's snapshot", false, "*/_js_/_meta_/snapshots/*", natstest.ChangeByte, true},
 }
 
 func cutInHalf(file string) error {
@@ -64,11 +55,7 @@ func TestADamagedMinorityIsNeverFoldedInSilence(t *testing.T) {
 		t.Run(damage.name, func(t *testing.T) {
 			servers := natstest.StartCluster(t, 3)
 			s := newSceneIn(t, redistest.Start(t), servers)
-			conn, err := nats.Connect(s.serversURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
+			conn := s.connect()
 			js := natstest.JetStream(t, conn)
 			s.startWorker("")
 			s.awaitSeq(100, allModels...)
@@ -85,7 +72,7 @@ func TestADamagedMinorityIsNeverFoldedInSilence(t *testing.T) {
 			}
 			n := 0
 			store := filepath.Join(victim.Dir(), "store", "jetstream")
-			err = filepath.WalkDir(store, func(path string, entry fs.DirEntry, err error) error {
+			err := filepath.WalkDir(store, func(path string, entry fs.DirEntry, err error) error {
 				rel, relErr := filepath.Rel(store, path)
 				matches, _ := filepath.Match(damage.files, rel)
 				if err != nil || relErr != nil || entry.IsDir() || !matches {
@@ -153,15 +140,9 @@ func (s *scene) comesTo(w *life, model string, last uint64) string {
 // awaitCurrent gives the servers some time to follow the stream, which a damaged one may never do, and names the leader.
 func awaitCurrent(t *testing.T, js jetstream.JetStream, n int) string {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); ; {
-		leader, current := following(t, js)
-		if current == n {
-			return leader
-		}
-		if time.Now().After(deadline) {
-			t.Logf("%d of %d servers follow the stream", current, n)
-			return leader
-		}
-		time.Sleep(20 * time.Millisecond) // polls other processes
+	leader, ok := natstest.AwaitFollowing(t, js, "EVENTS", n, 15*time.Second)
+	if !ok {
+		t.Logf("fewer than %d servers follow the stream", n)
 	}
+	return leader
 }

@@ -24,7 +24,7 @@ func TestRoutesBetweenServersAreCut(t *testing.T) {
 	s := newSceneIn(t, redistest.Start(t), servers)
 	js := natstest.JetStream(t, servers[0].Connect())
 	for round := range 1 + *kills/50 {
-		leader := int(replicas(t, js, len(servers))[len("node-")] - '0')
+		leader := natstest.Number(replicas(t, js, len(servers)))
 		at, what := (leader+1)%len(servers), "has the consumer"
 		if round%2 == 1 {
 			at, what = leader, "leads the stream"
@@ -89,5 +89,5 @@ func consumerOn(t *testing.T, js jetstream.JetStream) int {
 	if newest == nil || newest.Cluster == nil || consumers.Err() != nil {
 		t.Fatalf("there is no consumer: %v", consumers.Err())
 	}
-	return int(newest.Cluster.Leader[len("node-")] - '0')
+	return natstest.Number(newest.Cluster.Leader)
 }

@@ -97,6 +97,17 @@ func seedOf(t *testing.T) uint64 {
 	return seed
 }
 
+// connect makes a connection to any of the servers, which lasts until the test ends.
+func (s *scene) connect() *nats.Conn {
+	s.t.Helper()
+	conn, err := nats.Connect(s.serversURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	return conn
+}
+
 // foldAndStop has a worker fold the first events, ends publishing, and kills it.
 func (s *scene) foldAndStop() {
 	s.t.Helper()

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
@@ -50,11 +49,7 @@ func TestAFailoverALeadersEndAndAWorkersEndInOneMoment(t *testing.T) {
 	servers := natstest.StartCluster(t, 3)
 	s := newSceneIn(t, primary, servers)
 	s.redisURL = "redis+sentinel://" + sentinel.Addr() + "/house/0"
-	conn, err := nats.Connect(s.serversURL, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := s.connect()
 	js := natstest.JetStream(t, conn)
 	s.startWorker("")
 	s.awaitSeq(300, allModels...)
@@ -70,7 +65,7 @@ func TestAFailoverALeadersEndAndAWorkersEndInOneMoment(t *testing.T) {
 	}
 
 	s.mayGoBack()
-	dead := servers[leader[len(leader)-1]-'0'] // node-<i>
+	dead := servers[natstest.Number(leader)] // node-<i>
 	primary.Kill()
 	dead.Kill()
 	s.killWorker()

@@ -40,29 +40,14 @@ func stuffed(t *testing.T, servers []*natstest.Process, n int) *nats.Conn {
 	return conn
 }
 
-// awaitCopies waits until each server has and follows the stream.
-func awaitCopies(t *testing.T, js jetstream.JetStream, n int) {
+// awaitCopies waits until each server has and follows the stream, and names its leader.
+func awaitCopies(t *testing.T, js jetstream.JetStream, n int) string {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		stream, err := js.Stream(ctx, "S")
-		cancel()
-		if err == nil {
-			current := 1
-			for _, peer := range stream.CachedInfo().Cluster.Replicas {
-				if peer.Current && !peer.Offline {
-					current++
-				}
-			}
-			if current == n {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the copies are not all there after a minute: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond) // polls other processes
+	leader, ok := natstest.AwaitFollowing(t, js, "S", n, time.Minute)
+	if !ok {
+		t.Fatal("the copies are not all there after a minute")
 	}
+	return leader
 }
 
 // block is the file of a server with the stream's first messages.
@@ -82,18 +67,10 @@ type damageOfCopy struct {
 // TestADamagedCopyIsFoundOutAndNotRead damages one server's copy of a stream while the server is down. The server takes
 // what it has lost for deleted, or leaves it out without a word; readers are put on it as often as on the others.
 func TestADamagedCopyIsFoundOutAndNotRead(t *testing.T) {
-	flip := func(file string) error {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
-		data[len(data)/2] ^= 0x10
-		return os.WriteFile(file, data, 0o600)
-	}
 	cut := func(file string) error { return os.Truncate(file, 4<<20) }
 	for _, damage := range []damageOfCopy{
-		{"a byte changed, after a kill", false, flip, []string{"lacks", "not handed out"}, true},
-		{"a byte changed, the index whole", true, flip, []string{"not handed out"}, false},
+		{"a byte changed, after a kill", false, natstest.ChangeByte, []string{"lacks", "not handed out"}, true},
+		{"a byte changed, the index whole", true, natstest.ChangeByte, []string{"not handed out"}, false},
 		{"cut, the index whole", true, cut, []string{"not handed out", "lacks"}, false},
 	} {
 		t.Run(damage.name, func(t *testing.T) {
@@ -125,12 +102,7 @@ func damagedCopy(t *testing.T, damage damageOfCopy) (found []string) {
 	servers := natstest.StartCluster(t, 3)
 	conn := stuffed(t, servers, n)
 	js := natstest.JetStream(t, conn)
-	awaitCopies(t, js, len(servers))
-	stream, err := js.Stream(t.Context(), "S")
-	if err != nil {
-		t.Fatal(err)
-	}
-	leader := int(stream.CachedInfo().Cluster.Leader[len("node-")] - '0')
+	leader := natstest.Number(awaitCopies(t, js, len(servers)))
 	victim := servers[(leader+1)%len(servers)]
 	if damage.inOrder {
 		victim.Stop()
@@ -179,13 +151,11 @@ func lead(t *testing.T, conn *nats.Conn, js jetstream.JetStream, server *natstes
 		if _, err := conn.Request("$JS.API.STREAM.LEADER.STEPDOWN.S", request, 5*time.Second); err != nil {
 			t.Logf("step down: %v", err) // it may just be elected
 		}
-		awaitCopies(t, js, len(servers))
-		stream, err := js.Stream(t.Context(), "S")
-		if err == nil && stream.CachedInfo().Cluster.Leader == name {
+		if awaitCopies(t, js, len(servers)) == name {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s does not lead: %v", name, err)
+			t.Fatalf("%s does not lead", name)
 		}
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // StartCluster runs a cluster of n server processes with JetStream until the test ends, and waits until it has a leader.
@@ -66,4 +69,52 @@ func URLs(servers []*Process) string {
 		urls[i] = server.URL()
 	}
 	return strings.Join(urls, ",")
+}
+
+// Following names the server that leads a stream, "" if none does, and how many servers have all that it has.
+func Following(t testing.TB, js jetstream.JetStream, stream string) (leader string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return "", 0
+	}
+	info := s.CachedInfo().Cluster
+	if info == nil || info.Leader == "" {
+		return "", 0
+	}
+	n = 1
+	for _, peer := range info.Replicas {
+		if peer.Current && !peer.Offline {
+			n++
+		}
+	}
+	return info.Leader, n
+}
+
+// AwaitFollowing waits until n servers have all that a stream's leader has, and names the leader. False: they do not within
+// that time.
+func AwaitFollowing(t testing.TB, js jetstream.JetStream, stream string, n int, within time.Duration) (leader string, ok bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); ; {
+		leader, current := Following(t, js, stream)
+		if current == n || time.Now().After(deadline) {
+			return leader, current == n
+		}
+		time.Sleep(20 * time.Millisecond) // polls other processes
+	}
+}
+
+// Number is that of a server in the list that StartCluster returned, by its name.
+func Number(name string) int { return int(name[len("node-")] - '0') }
+
+// ChangeByte changes one byte in the middle of a file that is not empty.
+func ChangeByte(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil || len(data) == 0 {
+		return err
+	}
+	data[len(data)/2] ^= 0x10
+	return os.WriteFile(file, data, 0o600)
 }
