@@ -43,10 +43,10 @@ func awaitCopied(replica *redistest.Server) {
 // TestAFailoverALeadersEndAndAWorkersEndInOneMoment has Redis fail over to a replica that lacks the last checkpoints, the
 // stream's leader killed, and the worker killed, all before any of them is noticed.
 func TestAFailoverALeadersEndAndAWorkersEndInOneMoment(t *testing.T) {
+	servers := natstest.StartCluster(t, 3) // first: some seconds after it begins the sentinel leads the replica past the link
 	primary := redistest.Start(t)
 	replica, link := follower(t, primary)
 	sentinel := redistest.StartSentinel(t, "house", primary, 1, 300*time.Millisecond)
-	servers := natstest.StartCluster(t, 3)
 	s := newSceneIn(t, primary, servers)
 	s.redisURL = "redis+sentinel://" + sentinel.Addr() + "/house/0"
 	conn := s.connect()
