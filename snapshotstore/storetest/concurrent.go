@@ -169,9 +169,11 @@ func readsShowOneMoment(t testing.TB, h Harness) {
 	keys := append(keysOf(numbered(20, "")), "odd")
 	writing, stop := context.WithCancel(t.Context())
 	var readers errgroup.Group
+	var moments atomic.Int64 // how many the readers have seen
 	for range 2 {
 		store := h.Another(t)
 		readers.Go(func() error {
+			defer stop()
 			for last := uint64(0); writing.Err() == nil; {
 				mark, values, err := store.Get(t.Context(), totals, keys)
 				if err != nil {
@@ -182,6 +184,9 @@ func readsShowOneMoment(t testing.TB, h Harness) {
 				}
 				if mark.Seq < last {
 					return fmt.Errorf("seq %d was read after seq %d", mark.Seq, last)
+				}
+				if mark.Seq > last {
+					moments.Add(1)
 				}
 				last = mark.Seq
 				mark, skipped, err := store.Skipped(t.Context(), totals)
@@ -196,7 +201,10 @@ func readsShowOneMoment(t testing.TB, h Harness) {
 		})
 	}
 	var failed error
-	for mark, until := first.To, time.Now().Add(time.Second); failed == nil && mark.Seq < 500 && time.Now().Before(until); {
+	enough := func(mark snapshotstore.Mark, took time.Duration) bool { // on a busy machine readers may have no turn for long
+		return (mark.Seq >= 500 || took > time.Second) && moments.Load() >= 200 || took > 10*time.Second
+	}
+	for mark, began := first.To, time.Now(); failed == nil && writing.Err() == nil && !enough(mark, time.Since(began)); {
 		checkpoint := flipFlop(mark)
 		failed = h.Store.Commit(t.Context(), totals, checkpoint)
 		mark = checkpoint.To
