@@ -2,11 +2,13 @@ package natslog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,11 +25,14 @@ import (
 func stuffed(t *testing.T, servers []*natstest.Process, n int) *nats.Conn {
 	t.Helper()
 	conn := servers[0].Connect()
-	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(64))
+	var lost atomic.Int64
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncMaxPending(64),
+		jetstream.WithPublishAsyncErrHandler(func(jetstream.JetStream, *nats.Msg, error) { lost.Add(1) }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: len(servers)})
+	awaitCopies(t, js, len(servers))
 	large := nats.Header{"Pad": {strings.Repeat("x", 30_000)}}
 	for i := 1; i <= n; i++ {
 		_, err := js.PublishMsgAsync(&nats.Msg{Subject: fmt.Sprintf("s.%d", i%7), Data: fmt.Appendf(nil, "%d", i), Header: large},
@@ -37,6 +42,9 @@ func stuffed(t *testing.T, servers []*natstest.Process, n int) *nats.Conn {
 		}
 	}
 	<-js.PublishAsyncComplete()
+	if n := lost.Load(); n > 0 {
+		t.Fatalf("%d events were not taken", n)
+	}
 	return conn
 }
 
@@ -70,7 +78,7 @@ func TestADamagedCopyIsFoundOutAndNotRead(t *testing.T) {
 	cut := func(file string) error { return os.Truncate(file, 4<<20) }
 	for _, damage := range []damageOfCopy{
 		{"a byte changed, after a kill", false, natstest.ChangeByte, []string{"lacks", "not handed out"}, true},
-		{"a byte changed, the index whole", true, natstest.ChangeByte, []string{"not handed out"}, false},
+		{"a byte changed, the index whole", true, natstest.ChangeByte, []string{"not handed out", "lacks"}, false},
 		{"cut, the index whole", true, cut, []string{"not handed out", "lacks"}, false},
 	} {
 		t.Run(damage.name, func(t *testing.T) {
@@ -230,7 +238,7 @@ func TestHolesOfTheStreamsOwnAreNoDamage(t *testing.T) {
 		}
 	}
 	log := newLog(t, natslog.Config{Conn: conn})
-	readers := 0
+	readers, ended := 0, 0
 	for began := time.Now(); time.Since(began) < 4*time.Second; readers++ {
 		info, err := stream.Info(t.Context())
 		if err != nil {
@@ -248,8 +256,11 @@ func TestHolesOfTheStreamsOwnAreNoDamage(t *testing.T) {
 		for batch.To < info.State.LastSeq-10 && err == nil {
 			batch, err = reader.Next(t.Context())
 		}
-		if err != nil {
+		if errors.Is(err, consumer.ErrIncomplete) {
 			t.Errorf("reader %d, of %q: %v", readers, subjects, err)
+		} else if err != nil { // a busy cluster may not know the consumer yet
+			t.Logf("reader %d, of %q: %v", readers, subjects, err)
+			ended++
 		}
 		if err := reader.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -259,8 +270,8 @@ func TestHolesOfTheStreamsOwnAreNoDamage(t *testing.T) {
 	if err := <-published; err != nil {
 		t.Fatal(err)
 	}
-	if readers < 5 {
-		t.Errorf("only %d readers: the test shows little", readers)
+	if readers-ended < 5 {
+		t.Errorf("only %d of %d readers came to the end: the test shows little", readers-ended, readers)
 	}
 }
 
