@@ -54,12 +54,32 @@ func final(err error) bool {
 }
 
 func unavailable(away Reason, stream string, err error) *Verdict {
-	v := &Verdict{Reason: away, Evidence: err.Error(), WayOut: "It is tried again until it is back"}
 	if errors.Is(err, ErrNoLog) {
-		v.Evidence = fmt.Sprintf("stream %s does not exist", stream)
-		v.WayOut = "It is waited for: create it, or correct `stream` in the projection's entry"
+		return &Verdict{Reason: away, Evidence: fmt.Sprintf("stream %s does not exist", stream),
+			WayOut: "It is waited for: create it, or correct `stream` in the projection's entry"}
 	}
-	return v
+	if cause, fix := partsOf(err); fix != "" {
+		return &Verdict{Reason: away, Evidence: cause, WayOut: mend(fix)}
+	}
+	return &Verdict{Reason: away, Evidence: err.Error(), WayOut: "It is tried again until it is back"}
+}
+
+// mend is the way out of what an operator can mend while it is tried again.
+func mend(fix string) string { return "It is tried again by itself: " + fix }
+
+// partsOf parts what a store or a log could not do from what an operator can do about it, "" if nothing but wait.
+func partsOf(err error) (cause, fix string) {
+	if e, ok := errors.AsType[*snapshotstore.Error](err); ok {
+		bare := *e
+		bare.Fix = ""
+		return bare.Error(), e.Fix
+	}
+	if e, ok := errors.AsType[*LogError](err); ok {
+		bare := *e
+		bare.Fix = ""
+		return bare.Error(), e.Fix
+	}
+	return err.Error(), ""
 }
 
 // backoff is how long to wait before try number n+1: doubling, with a random half.

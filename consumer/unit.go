@@ -159,10 +159,8 @@ func (u *unit) verdictOf(err error) *Verdict {
 		v.Reason, v.Key = Corrupt, c.Key
 	}
 	v.WayOut = u.waysOut(v.Reason)
-	if e, ok := errors.AsType[*snapshotstore.Error](err); ok && e.Fix != "" {
-		cause := *e
-		cause.Fix = ""
-		v.Evidence, v.WayOut = cause.Error(), e.Fix+". It is tried again by itself"
+	if cause, fix := partsOf(err); fix != "" {
+		v.Evidence, v.WayOut = cause, mend(fix)
 	}
 	return v
 }

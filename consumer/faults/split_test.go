@@ -71,7 +71,7 @@ func TestAPrimaryThatWasSplitOffAndHealsLeavesOneLineage(t *testing.T) {
 	heal.hold()
 	primary.Do("REPLICAOF", "127.0.0.1", heal.port())
 	x := w.says("that the store takes no writes", waitsFor("STORE_UNAVAILABLE"))
-	if !strings.Contains(x.Evidence, "READONLY") || !strings.Contains(x.Evidence, "point the URL at the primary") {
+	if !strings.Contains(x.Evidence, "READONLY") || !strings.Contains(x.WayOut, "point the URL at the primary") {
 		t.Errorf("the verdict says %+v", x)
 	}
 	minority := s.seqs()

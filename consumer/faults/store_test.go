@@ -94,7 +94,7 @@ func TestARedisAtItsMemoryLimitIsWaitedFor(t *testing.T) {
 	s.redis.Do("CONFIG", "SET", "maxmemory", "1mb") // less than it uses
 	for _, model := range allModels {
 		x := w.says("STORE_UNAVAILABLE", func(x line) bool { return x.Projection == model && waitsFor("STORE_UNAVAILABLE")(x) })
-		if !strings.Contains(x.Evidence, "OOM") || !strings.Contains(x.Evidence, "maxmemory") {
+		if !strings.Contains(x.Evidence, "OOM") || !strings.Contains(x.WayOut, "maxmemory") {
 			t.Errorf("the verdict says %+v", x)
 		}
 	}

@@ -328,14 +328,11 @@ func (l *Log) notConnected(op string) error {
 		return l.fail(op, fmt.Errorf("%w: the connection was closed", errNotConnected), "")
 	}
 	err := fmt.Errorf("%w at %s", errNotConnected, strings.Join(conn.Servers(), ", ")) // without user and password
-	fix := "it is tried again"
-	if last := lastFailure(conn); last != nil {
-		err = fmt.Errorf("%w: %w", err, last)
-		if more := tlsFix(last); more != "" {
-			fix = more + "; " + fix
-		}
+	last := lastFailure(conn)
+	if last == nil {
+		return l.fail(op, err, "")
 	}
-	return l.fail(op, err, fix)
+	return l.fail(op, fmt.Errorf("%w: %w", err, last), tlsFix(last))
 }
 
 func (l *Log) fail(op string, err error, fix string) error {

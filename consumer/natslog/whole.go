@@ -204,7 +204,7 @@ func (r *reader) lacks(ctx context.Context, after uint64, others []string) (n in
 		return n, than, nil
 	}
 	return 0, "", l.fail("read", fmt.Errorf("after seq %d there is a hole, and the copies of the stream can't be compared: of %d requests to count, %d had no answer, and others than %v were not heard before %s",
-		after, probes, hung, slices.Sorted(maps.Keys(counts)), r.peer), "it is tried again")
+		after, probes, hung, slices.Sorted(maps.Keys(counts)), r.peer), "")
 }
 
 // probe has some server with a copy of the stream, drawn by lot, count the messages after a seq that the reader wants.
