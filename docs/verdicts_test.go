@@ -135,6 +135,14 @@ func TestEachVerdictHasASection(t *testing.T) {
 	}
 }
 
+func TestALogThatIsAwayIsTold(t *testing.T) {
+	p := newPlace(t)
+	p.nats.Stop()
+	config := p.config(totals)
+	p.worker(config)
+	shows(t, "LOG_UNAVAILABLE", p.status(config, "starting", "connection refused"))
+}
+
 // While the store is away, /readyz says so in the words of the page; status can't be asked then.
 func TestAStoreThatIsAwayIsTold(t *testing.T) {
 	p := newPlace(t)
