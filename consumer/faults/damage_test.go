@@ -60,7 +60,7 @@ func TestADamagedMinorityIsNeverFoldedInSilence(t *testing.T) {
 			s.startWorker("")
 			s.awaitSeq(100, allModels...)
 			s.stopPublishing()
-			s.publishAtOnce(350, 100, nats.Header{"Pad": {strings.Repeat("x", 30_000)}}) // more than a block
+			s.publishAtOnce(350, nats.Header{"Pad": {strings.Repeat("x", 30_000)}}, s.between(100)) // more than a block
 			s.startPublishing()
 			replicas(t, js, len(servers))
 			at := s.rng.IntN(len(servers))

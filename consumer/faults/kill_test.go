@@ -30,7 +30,8 @@ func TestKilledWorkersLeaveNothingThatAFullReplayWouldNot(t *testing.T) {
 }
 
 // TestWorkersKilledInAReplayOfManyKeys kills workers whose checkpoints have thousands of keys: these go to Redis by a
-// transaction, and no longer by the script.
+// transaction, and no longer by the script. Where no life came to a checkpoint, the next one looks for a deadly event in
+// small steps, so that some events have as many keys by themselves.
 func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 	s := newScene(t)
 	s.environment = append(s.environment, "TAILFOLD_FAULTS_CACHE=0") // the default
@@ -39,6 +40,7 @@ func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 		for range 5 {
 			s.publishTail(200_000)
 		}
+		s.publishAtOnce(1, nil, wide)
 		s.startWorker("")
 		s.await(time.Duration(50+s.rng.IntN(600)) * time.Millisecond)
 		s.killWorker()
@@ -47,6 +49,7 @@ func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 	for range 10 { // for a life that is not killed, also where a busy machine let none of the others get far
 		s.publishTail(200_000)
 	}
+	s.publishAtOnce(1, nil, wide)
 	s.finish()
 	s.mustHaveFolded(0)
 	var bulks int
@@ -56,6 +59,8 @@ func TestWorkersKilledInAReplayOfManyKeys(t *testing.T) {
 	}
 	t.Logf("%d checkpoints were transactions", bulks)
 }
+
+func wide(x *event) { x.From, x.To, x.Amount, x.Also = accountKey(1), accountKey(2), 1, 5000 }
 
 func TestRedisKilledAndStartedAgain(t *testing.T) {
 	for _, persistence := range [][]string{

@@ -97,11 +97,16 @@ func (s *scene) fill(n int) {
 // publishTail publishes events between accounts that lie all over the snapshot, and returns the last seq.
 func (s *scene) publishTail(n int) uint64 {
 	s.t.Helper()
-	return s.publishAtOnce(tail, n, nil)
+	return s.publishAtOnce(tail, nil, s.between(n))
 }
 
-// publishAtOnce publishes so many events, between n accounts, without waiting for each, and returns the last seq.
-func (s *scene) publishAtOnce(events, n int, header nats.Header) uint64 {
+// between draws two of n accounts.
+func (s *scene) between(n int) func(*event) {
+	return func(x *event) { x.From, x.To, x.Amount = accountKey(s.rng.IntN(n)), "to "+accountKey(s.rng.IntN(n)), 1 }
+}
+
+// publishAtOnce publishes so many events, as drawn, without waiting for each, and returns the last seq.
+func (s *scene) publishAtOnce(events int, header nats.Header, draw func(*event)) uint64 {
 	s.t.Helper()
 	conn, err := nats.Connect(s.serversURL)
 	if err != nil {
@@ -115,7 +120,8 @@ func (s *scene) publishAtOnce(events, n int, header nats.Header) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for range events {
-		x := event{ID: len(s.events) + 1, From: accountKey(s.rng.IntN(n)), To: "to " + accountKey(s.rng.IntN(n)), Amount: 1}
+		x := event{ID: len(s.events) + 1}
+		draw(&x)
 		if _, err := js.PublishMsgAsync(&nats.Msg{Subject: "events.tail", Header: header, Data: []byte(text(x))}); err != nil {
 			s.t.Fatal(err)
 		}

@@ -20,6 +20,16 @@ type event struct {
 	Amount int    `json:"amount"`
 	Close  bool   `json:"close,omitempty"` // the account From is closed: its key is gone
 	Exit   bool   `json:"exit,omitempty"`  // folding it into total ends the process
+	Also   int    `json:"also,omitempty"`  // so many more accounts are given the amount
+}
+
+// accounts are the keys of those that the event touches.
+func (x event) accounts() []string {
+	keys := []string{x.From, x.To}
+	for i := range x.Also {
+		keys = append(keys, "also "+strconv.Itoa(i))
+	}
+	return keys
 }
 
 type total struct {
@@ -50,7 +60,7 @@ func models() []projections.Projection {
 		projections.Keyed[account]{Name: "accounts", Version: 1, Stream: "EVENTS",
 			Keys: func(e projections.Event) ([]string, error) {
 				x, err := projections.JSON[event](e)
-				return []string{x.From, x.To}, err
+				return x.accounts(), err
 			},
 			Seed: func() account { return account{With: map[string]int{}} },
 			Step: func(key string, v account, e projections.Event) (account, error) {
@@ -106,7 +116,7 @@ func newReplayed() *replayed {
 
 func (s *replayed) fold(x event) {
 	s.sum.Events, s.sum.Sum = s.sum.Events+1, s.sum.Sum+x.Amount
-	for _, key := range []string{x.From, x.To} {
+	for _, key := range x.accounts() {
 		v, ok := s.accounts[key]
 		if !ok {
 			v.With = map[string]int{}
