@@ -29,7 +29,7 @@ func (s *Store) isBulk(checkpoint snapshotstore.Checkpoint) bool {
 // is an error here: the HSET may have been applied or not, as with the script.
 func (s *Store) commitBulk(ctx context.Context, key string, checkpoint snapshotstore.Checkpoint) (bulkDone, error) {
 	var before, after *redis.TimeCmd
-	err := s.client.Watch(ctx, func(tx *redis.Tx) error {
+	err := s.watch(ctx, func(tx *redis.Tx) error {
 		var mark *redis.StringCmd
 		var fields *redis.IntCmd
 		_, err := tx.Pipelined(ctx, func(pipe redis.Pipeliner) error {
@@ -54,13 +54,27 @@ func (s *Store) commitBulk(ctx context.Context, key string, checkpoint snapshots
 		})
 		return err
 	}, key)
-	if _, answered := errors.AsType[redis.Error](err); answered {
+	if _, answered := errors.AsType[redis.Error](err); answered || errors.Is(err, errMoving) {
 		return bulkDone{}, nil
 	}
 	if err != nil {
 		return bulkDone{}, err
 	}
 	return bulkDone{done: true, held: max(0, after.Val().Sub(before.Val()))}, nil // below 0: its clock was set back
+}
+
+// errMoving is a snapshot whose slot is on its way between two nodes of a cluster.
+var errMoving = errors.New("the cluster moves the snapshot to another node")
+
+// watch runs f on a connection of its own. In a cluster it is that of the first key's node; where none of the nodes that
+// send us to each other takes the key, the client gives up without an error, and f has not run.
+func (s *Store) watch(ctx context.Context, f func(*redis.Tx) error, keys ...string) error {
+	ran := false
+	err := s.client.Watch(ctx, func(tx *redis.Tx) error { ran = true; return f(tx) }, keys...)
+	if err == nil && !ran {
+		return errMoving
+	}
+	return err
 }
 
 // bulkDone is whether a bulk was applied, and how long Redis was held by it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -220,6 +221,25 @@ func TestABulkWhoseReplyWasLostIsAppliedOnce(t *testing.T) {
 	}
 }
 
+// The nodes send a WATCH to each other, until the client gives up without an error.
+func TestABulkWhoseSlotIsOnItsWayIsMadeByTheScript(t *testing.T) {
+	nodes := redistest.StartCluster(t, 2)
+	store := openBulk(t, "redis+cluster://"+nodes[0].Addr())
+	if err := commit(store, unit, entries(1, "1")...); err != nil {
+		t.Fatal(err)
+	}
+	key := store.Layout().Unit(unit)
+	from, to := nodes[0], nodes[1]
+	if from.Client().Exists(t.Context(), key).Val() == 0 {
+		from, to = to, from
+	}
+	move(from, to, key)
+	if err := commit(store, unit, entries(1, "2")...); err != nil {
+		t.Fatal(err)
+	}
+	wantHeld(t, store, 2, "key-0", "2")
+}
+
 func TestABulkTellsHowLongRedisWasHeld(t *testing.T) {
 	server := redistest.Start(t)
 	store := open(t, server.URL())
@@ -229,4 +249,13 @@ func TestABulkTellsHowLongRedisWasHeld(t *testing.T) {
 	if took := time.Since(began); err != nil || held <= 0 || held > took {
 		t.Errorf("held for %v of %v, %v", held, took, err)
 	}
+}
+
+// move moves a key to another node of its cluster, and leaves its slot on the way.
+func move(from, to *redistest.Server, key string) {
+	slot := from.Do("CLUSTER", "KEYSLOT", key)
+	to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", from.Do("CLUSTER", "MYID"))
+	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do("CLUSTER", "MYID"))
+	host, port, _ := net.SplitHostPort(to.Addr())
+	from.Do("MIGRATE", host, port, key, 0, 10_000)
 }
