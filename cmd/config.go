@@ -73,6 +73,9 @@ type StoreConfig struct {
 	Redis  string `key:"redis" default:"redis://127.0.0.1:6379/0" flag:"store" secret:"url" help:"URL of Redis or Valkey: redis://[user:password@]host[:port][/db], redis+sentinel://host,…/master[/db] or redis+cluster://host,…; rediss for TLS, with the parameters ca, cert, key and server_name."`
 	File   string `key:"file" path:"true" flag:"store" help:"Path of an embedded store in one file, held by one process at a time; in place of redis."`
 	Prefix string `key:"prefix" default:"tailfold" help:"First part of all names in Redis, so that two deployments can share one."`
+
+	Replicas        int           `key:"replicas" default:"0" help:"How many replicas of Redis are to have each checkpoint. Where fewer have it in time, folding goes on, and status, log and metrics tell: it would be folded again after a fail-over. 0: they are not asked."`
+	ReplicasTimeout time.Duration `key:"replicas_timeout" default:"100ms" help:"How long a checkpoint waits for these replicas, less than 10s."`
 }
 
 // HTTPConfig is the worker's HTTP server.

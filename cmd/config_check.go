@@ -56,6 +56,24 @@ func (d *decoder) checkStore() {
 	if strings.ContainsAny(c.Store.Prefix, "{}\x00 \t\r\n") || c.Store.Prefix == "" || len(c.Store.Prefix) > 64 {
 		d.wrong("store.prefix", "is %q: write 1 to 64 characters, without braces and white space", c.Store.Prefix)
 	}
+	d.checkReplicas()
+}
+
+// maxReplicas is more than anybody has behind one primary.
+const maxReplicas = 16
+
+func (d *decoder) checkReplicas() {
+	s := d.config.Store
+	if s.Replicas < 0 || s.Replicas > maxReplicas {
+		d.wrong("store.replicas", "is %d: write 0 to %d", s.Replicas, maxReplicas)
+	} else if s.Replicas > 0 && s.Redis == "" {
+		d.wrong("store.replicas", "is for a Redis: a store in a file has no replicas")
+	}
+	if s.Replicas == 0 && d.config.level("store.replicas_timeout") > byDefault {
+		d.wrong("store.replicas_timeout", "there is nothing to wait for: write store.replicas too")
+	} else if s.ReplicasTimeout < time.Millisecond || s.ReplicasTimeout >= 10*time.Second {
+		d.wrong("store.replicas_timeout", "is %v: write at least 1ms and less than 10s", s.ReplicasTimeout)
+	}
 }
 
 func (d *decoder) checkNATS() {

@@ -40,7 +40,7 @@ var onlyValues = cmp.Options{cmpopts.IgnoreUnexported(Config{}), cmpopts.IgnoreF
 func defaults() Config {
 	return Config{
 		NATS:   NATSConfig{URL: "nats://127.0.0.1:4222", Reader: "auto"},
-		Store:  StoreConfig{Redis: "redis://127.0.0.1:6379/0", Prefix: "tailfold"},
+		Store:  StoreConfig{Redis: "redis://127.0.0.1:6379/0", Prefix: "tailfold", ReplicasTimeout: 100 * time.Millisecond},
 		HTTP:   HTTPConfig{Listen: "127.0.0.1:8321"},
 		Assign: "static", Shard: "0/1", Leases: LeasesConfig{TTL: 5 * time.Second},
 		Checkpoint: CheckpointConfig{Every: 250 * time.Millisecond, MaxPause: 10 * time.Millisecond, MaxBytes: 1 << 20,
@@ -102,7 +102,7 @@ streams:
 		File: "tailfold.yaml",
 		NATS: NATSConfig{URL: "tls://a:4222,tls://b:4222", User: "worker", Password: "s3cr3t", Domain: "hub", Reader: "plain",
 			TLS: TLSConfig{CA: "ca.pem", Cert: "ca.pem", Key: "ca.pem"}},
-		Store: StoreConfig{File: "tailfold.db", Prefix: "shop"}, HTTP: HTTPConfig{Listen: ":9000", Token: "0123456789abcdef",
+		Store: StoreConfig{File: "tailfold.db", Prefix: "shop", ReplicasTimeout: 100 * time.Millisecond}, HTTP: HTTPConfig{Listen: ":9000", Token: "0123456789abcdef",
 			TLS: HTTPTLSConfig{Cert: "ca.pem", Key: "ca.pem"}}, Worker: WorkerConfig{Name: "w-1"},
 		Assign: "static", Shard: "0/1", Leases: LeasesConfig{TTL: time.Minute},
 		Checkpoint: CheckpointConfig{Every: time.Second, MaxPause: 20 * time.Millisecond, MaxBytes: 2 << 20,
@@ -157,7 +157,7 @@ func TestTheHigherLevelDecidesWhichStoreItIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.want.Prefix = "tailfold"
+			c.want.Prefix, c.want.ReplicasTimeout = "tailfold", 100*time.Millisecond
 			if diff := cmp.Diff(c.want, got.Store); diff != "" {
 				t.Error(diff)
 			}
@@ -192,6 +192,13 @@ func TestWhatIsWrongIsSaidWithPlaceAndCure(t *testing.T) {
 				`tailfold.yaml:2:20: cache.max_bytes: "lots" is no size: write a number and a unit, such as 1MiB` + "\n" +
 				`tailfold.yaml:5:14: log.level: is "loud": write debug or info or warn or error` + "\n" +
 				`tailfold.yaml:4:8: shard: is "1/2", but with assign: leases the workers share the partitions out among themselves: remove one of the two`},
+		{name: "replicas of a file", file: "store: {file: x.db, replicas: 1}\n",
+			want: `tailfold.yaml:1:31: store.replicas: is for a Redis: a store in a file has no replicas`},
+		{name: "replicas", file: "store: {replicas: -1, replicas_timeout: 10s}\n",
+			want: `tailfold.yaml:1:19: store.replicas: is -1: write 0 to 16` + "\n" +
+				`tailfold.yaml:1:41: store.replicas_timeout: is 10s: write at least 1ms and less than 10s`},
+		{name: "a timeout for no replicas", file: "store: {replicas_timeout: 1s}\n",
+			want: `tailfold.yaml:1:27: store.replicas_timeout: there is nothing to wait for: write store.replicas too`},
 		{name: "leases with a file", file: "assign: leases\nleases: {bucket: a.b}\nstore: {file: x.db}\n",
 			want: `tailfold.yaml:1:9: assign: leases are for several workers, but a store in a file (x.db) is for one: name a Redis, or write assign: static` + "\n" +
 				`tailfold.yaml:2:18: leases.bucket: "a.b" is no name of a bucket: write letters, digits, '-' and '_'`},

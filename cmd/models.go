@@ -34,7 +34,11 @@ func (c *Config) openStore() (snapshotstore.Store, error) {
 		}
 		return store, nil
 	}
-	store, err := redisstore.Open(redisstore.Options{URL: c.Store.Redis, Prefix: c.Store.Prefix})
+	options := redisstore.Options{URL: c.Store.Redis, Prefix: c.Store.Prefix, Replicas: c.Store.Replicas}
+	if c.Store.Replicas > 0 {
+		options.ReplicasTimeout = c.Store.ReplicasTimeout
+	}
+	store, err := redisstore.Open(options)
 	if err != nil {
 		return nil, usage(&ConfigError{Where: c.where("store.redis"), Path: "store.redis",
 			Problem: c.redact(err.Error())})

@@ -215,6 +215,13 @@ func notes(row consumer.UnitStatus) []string {
 	if row.Proof == "partial" || row.Proof == "created" {
 		texts = append(texts, "the log was recognised by less than its newest witness (proof: "+row.Proof+")")
 	}
+	if r := row.Replicas; r.Short() {
+		text := fmt.Sprintf("%d of %d replicas of the store had the last checkpoint in time", r.Have, r.Asked)
+		if r.Why != "" {
+			text = fmt.Sprintf("it is not known whether %d replicas of the store have the last checkpoint: %s", r.Asked, r.Why)
+		}
+		texts = append(texts, text+"; without them a fail-over would have it folded again")
+	}
 	if row.Skipped > 0 {
 		texts = append(texts, fmt.Sprintf("skipped %d events that could not be folded", row.Skipped))
 	}

@@ -111,7 +111,7 @@ func TestTheTableFitsAHundredColumns(t *testing.T) {
 	var b strings.Builder
 	writeTable(&b, []consumer.UnitStatus{
 		{Projection: "customer-totals", Version: 1, State: consumer.Live, Seq: 123456789012, Lag: 3,
-			CheckpointAgeMS: 240, Owner: "shop-7c9f-q1w2e3r4", Served: true},
+			CheckpointAgeMS: 240, Owner: "shop-7c9f-q1w2e3r4", Served: true, Replicas: snapshotstore.Replicas{Asked: 1, Have: 1}},
 		{Projection: "a-projection-with-a-name-that-is-as-long-as-they-come", Version: 12, Partition: 3,
 			State: consumer.Replaying, Seq: 2_500_000, Lag: 7_500_000, CheckpointAgeMS: 900,
 			ResumedAt: 0, ReplayTarget: 10_000_000, ReplayRate: 250_000, Owner: "a-worker-with-a-name-that-does-not-fit-here", Standbys: []string{"w-2", "w-3"}},
@@ -120,6 +120,8 @@ func TestTheTableFitsAHundredColumns(t *testing.T) {
 			Detail: "stream ORDERS has another message at seq 5 than the snapshot was folded from. Drop the snapshot to fold the new log: tailfold drop orders --version 2"},
 		{Projection: "idle", Version: 1, State: consumer.Unowned, CheckpointAgeMS: -1,
 			Detail: "no worker has this unit: start one (tailfold run)"},
+		{Projection: "few", Version: 1, State: consumer.Live, Owner: "w-1", Replicas: snapshotstore.Replicas{Asked: 2, Have: 1}},
+		{Projection: "unknown", Version: 1, State: consumer.Live, Owner: "w-1", Replicas: snapshotstore.Replicas{Asked: 2, Why: "NOPERM no"}},
 	})
 	const want = `
 UNIT                                  STATE               SEQ      LAG  SAVED  SERVED  OWNER
@@ -136,6 +138,12 @@ orders/v2/0                           halted                5        0    25h
     skipped 2 events that could not be folded
 idle/v1/0                             unowned               0        0  never
     no worker has this unit: start one (tailfold run)
+few/v1/0                              live                  0        0   0.0s          w-1
+    1 of 2 replicas of the store had the last checkpoint in time; without them a fail-over would
+    have it folded again
+unknown/v1/0                          live                  0        0   0.0s          w-1
+    it is not known whether 2 replicas of the store have the last checkpoint: NOPERM no; without
+    them a fail-over would have it folded again
 `
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split("\n"+b.String(), "\n")); diff != "" {
 		t.Error(diff)

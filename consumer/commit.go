@@ -20,15 +20,16 @@ type flight struct {
 	sealed     atomic.Pointer[snapshotstore.Mark] // what it leads to; nil while its witness is being asked for
 	done       chan error
 	began      time.Time
-	took       time.Duration // by the try that succeeded
+	took       time.Duration // by the try that succeeded, less the wait for replicas
 	held       time.Duration // of that, the store's own part: nobody else could use it; took where the store does not tell
+	replicas   snapshotstore.Replicas
 	keys       int
 	bytes      int
 }
 
-// timedStore is a store that knows how long a checkpoint kept others from it.
-type timedStore interface {
-	CommitTimed(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (held time.Duration, err error)
+// receiptStore is a store that knows how long a checkpoint kept others from it, and of replicas that have it.
+type receiptStore interface {
+	CommitWithReceipt(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (snapshotstore.Receipt, error)
 }
 
 // is tells whether raw is the mark that the flight leads to.
@@ -98,20 +99,20 @@ func (r *runner) send(sending context.Context, c snapshotstore.Checkpoint) {
 		c.To = c.To.Seal(rand.Text())
 		f.sealed.Store(&c.To)
 		config.Failpoint("before-commit")
-		timed, _ := config.Store.(timedStore)
+		receipts, _ := config.Store.(receiptStore)
 		_, err := keepTrying(sending, r.u, StoreUnavailable, func(ctx context.Context) (struct{}, error) {
 			began := time.Now()
-			var held time.Duration
+			var receipt snapshotstore.Receipt
 			var err error
-			if timed != nil {
-				held, err = timed.CommitTimed(ctx, r.u.id, c)
+			if receipts != nil {
+				receipt, err = receipts.CommitWithReceipt(ctx, r.u.id, c)
 			} else {
 				err = config.Store.Commit(ctx, r.u.id, c)
 			}
-			f.took = time.Since(began)
-			f.held = f.took
-			if held > 0 {
-				f.held = min(held, f.took)
+			f.took = time.Since(began) - receipt.Waited
+			f.held, f.replicas = f.took, receipt.Replicas
+			if receipt.Held > 0 {
+				f.held = min(receipt.Held, f.took)
 			}
 			return struct{}{}, err
 		})
@@ -151,6 +152,7 @@ func (r *runner) settle(err error) *outcome {
 	}
 	r.last = afterSettled(r.last, r.held)
 	r.pace.ended(now, f.held, f.keys)
+	r.pace.short = f.replicas.Short()
 	r.pace.sent(f.took, f.bytes)
 	r.u.settled(r.held, f, now)
 	return nil

@@ -20,7 +20,7 @@ type meterVecs struct {
 // meters are those of one unit.
 type meters struct {
 	folded, skipped, resets, reloads, conflicts, fenced, abandoned, checkpoints, checkpointKeys, storeHeld prometheus.Counter
-	seq, head, first, committedAt                                                                          prometheus.Gauge
+	seq, head, first, committedAt, missing                                                                 prometheus.Gauge
 	checkpointSeconds                                                                                      prometheus.Observer
 	states, verdicts                                                                                       *prometheus.GaugeVec
 	gauges                                                                                                 map[string]*prometheus.GaugeVec
@@ -57,6 +57,7 @@ func newMeters(to prometheus.Registerer) (*meterVecs, error) {
 		"snapshot_seq":                 "Seq of the last committed mark.",
 		"log_head_seq":                 "The log's last seq, as last known.",
 		"checkpoint_timestamp_seconds": "When the last checkpoint was committed, Unix time.",
+		"checkpoint_replicas_missing":  "How many of the store's replicas that were asked for (store.replicas) did not have the last checkpoint in time.",
 	} {
 		m.gauges[name] = prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tailfold", Name: name, Help: help}, unitLabels)
 		register(m.gauges[name])
@@ -88,11 +89,12 @@ func (m *meterVecs) of(projection string, version, partition int) meters {
 func (m *meters) begin() {
 	gauge := func(name string) prometheus.Gauge { return m.gauges[name].With(m.unit) }
 	m.seq, m.head, m.first, m.committedAt = gauge("snapshot_seq"), gauge("log_head_seq"), gauge("log_first_seq"), gauge("checkpoint_timestamp_seconds")
+	m.missing = gauge("checkpoint_replicas_missing")
 }
 
 // end removes them.
 func (m *meters) end() {
-	for _, name := range []string{"snapshot_seq", "log_head_seq", "log_first_seq", "checkpoint_timestamp_seconds"} {
+	for _, name := range []string{"snapshot_seq", "log_head_seq", "log_first_seq", "checkpoint_timestamp_seconds", "checkpoint_replicas_missing"} {
 		m.gauges[name].Delete(m.unit)
 	}
 	m.states.DeletePartialMatch(m.unit)

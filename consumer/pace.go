@@ -7,6 +7,7 @@ const (
 	restFactor  = 4                    // and this many times as long as the last one held the store: at most a fifth of the store's time
 	gentleShare = 5                    // of max_pause, for a replay beside a live unit: reading the command and waiting for a core take longer than the script
 	fullFactor  = 4                    // folding stops at this many times the bounds with a commit under way
+	shortPause  = 10 * time.Second     // until a unit in which nothing changes asks again for the replicas that its last commit did not reach
 
 	firstPerKey  = 700 * time.Nanosecond // a guess of what a key costs in the store's script, until commits tell
 	firstPerByte = 4 * time.Nanosecond
@@ -29,6 +30,7 @@ type pace struct {
 	perKiB    time.Duration // of the last commit, from sending it to its answer
 	eager     bool          // the first commit after a claim is made at once: progress is kept early
 	gentle    bool          // it replays beside a unit that is near the head, which waits for the same store
+	short     bool          // fewer replicas of the store have the last commit than were asked for
 	crowd     int           // units that replay together where none is near the head; 0: it does not matter
 }
 
@@ -90,8 +92,11 @@ func (p *pace) pause(l load) time.Duration {
 
 // due tells when l is to be committed: at once (zero wait), after a wait, or not at all (false).
 func (p *pace) due(now time.Time, l load) (wait time.Duration, ok bool) {
-	if p.changedAt.IsZero() || l.inFlight {
+	switch {
+	case l.inFlight, p.changedAt.IsZero() && !p.short:
 		return 0, false
+	case p.changedAt.IsZero(): // a commit of nothing new tells whether they have all by now
+		return max(0, p.endedAt.Add(shortPause).Sub(now)), true
 	}
 	if p.eager {
 		return 0, true

@@ -132,7 +132,10 @@ func (u *unit) settled(held snapshotstore.Mark, f *flight, now time.Time) {
 	u.committed = now
 	u.status.Seq, u.status.Epoch = held.Seq, held.Epoch
 	u.status.Head = max(u.status.Head, held.Seq)
+	before := u.status.Replicas
+	u.status.Replicas = f.replicas
 	u.mu.Unlock()
+	u.saidOfReplicas(before, f.replicas)
 	u.meters.checkpoints.Inc()
 	u.meters.storeHeld.Add(f.held.Seconds())
 	u.meters.checkpointSeconds.Observe(now.Sub(f.began).Seconds())
@@ -140,6 +143,25 @@ func (u *unit) settled(held snapshotstore.Mark, f *flight, now time.Time) {
 	u.meters.seq.Set(float64(held.Seq))
 	u.meters.committedAt.Set(float64(now.UnixMilli()) / 1000)
 }
+
+// saidOfReplicas tells when checkpoints begin to reach fewer replicas of the store than were asked for, and when that is over.
+func (u *unit) saidOfReplicas(before, now snapshotstore.Replicas) {
+	u.meters.missing.Set(float64(max(0, now.Asked-now.Have)))
+	if now.Short() == before.Short() {
+		return
+	}
+	token(u.worker.changed)
+	if !now.Short() {
+		u.log.Info("as many replicas of the store have the checkpoint as are asked for", zap.Int("asked", now.Asked), zap.Int("have", now.Have))
+		return
+	}
+	u.log.Warn("fewer replicas of the store have the checkpoint than are asked for", zap.Int("asked", now.Asked), zap.Int("have", now.Have),
+		zap.String("why", now.Why), zap.String("way_out", replicasWayOut))
+}
+
+// replicasWayOut is for checkpoints that replicas do not have.
+const replicasWayOut = "folding goes on; if a replica takes the store's place before it has them, they are folded again from the log. " +
+	"Bring the replicas back (INFO replication), or lower store.replicas"
 
 // checkSubjects warns where the log can have no event that the projection wants.
 func (u *unit) checkSubjects(log Bounds) {

@@ -1,5 +1,7 @@
 package consumer
 
+import "github.com/tailfold/tailfold/snapshotstore"
+
 // UnitState is what a unit is doing.
 type UnitState string
 
@@ -32,6 +34,8 @@ type UnitStatus struct {
 	Owner           string    `json:"owner"`    // the worker that holds it
 	Standbys        []string  `json:"standbys"` // workers that would take it over
 	Served          bool      `json:"served"`   // whether readers are pointed to this version
+
+	Replicas snapshotstore.Replicas `json:"replicas,omitzero"` // of the store, that have the last checkpoint; not there: none were asked for
 
 	Folded        uint64  `json:"folded"`          // events folded since start
 	Skipped       uint64  `json:"skipped"`         // poison events skipped since start

@@ -68,14 +68,20 @@ func createPartitioned(t *testing.T, js jetstream.JetStream, partitions int) {
 			Destination: fmt.Sprintf("events.{{partition(%d,1)}}.{{wildcard(1)}}", partitions)}})
 }
 
-// fill publishes n events of 200 senders as fast as the server takes them.
+// fill publishes n events of 1000 senders as fast as the server takes them.
 func fill(t *testing.T, server *natstest.Process, n int) {
+	t.Helper()
+	fillFrom(t, server, 1, n)
+}
+
+// fillFrom publishes n events with ids from first on.
+func fillFrom(t *testing.T, server *natstest.Process, first, n int) {
 	t.Helper()
 	js, err := jetstream.New(server.Connect(), jetstream.WithPublishAsyncMaxPending(4096))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id := 1; id <= n; id++ {
+	for id := first; id < first+n; id++ {
 		x := event{ID: id, From: "a" + strconv.Itoa(id%1000), To: "b" + strconv.Itoa(id%777), Amount: id % 1000}
 		if _, err := js.PublishAsync("events."+x.From, []byte(text(x)), jetstream.WithStallWait(20*time.Second)); err != nil {
 			t.Fatal(err)

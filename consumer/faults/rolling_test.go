@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/tailfold/tailfold/consumer"
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 	"github.com/tailfold/tailfold/snapshotstore/redisstore/redistest"
 )
@@ -95,10 +96,7 @@ func (s *swarm) awaitOwner(wanted func(ownership) bool) {
 
 // statusAnswer is what a worker's HTTP server says of all units and workers.
 type statusAnswer struct {
-	Units []struct {
-		State string `json:"state"`
-		Owner string `json:"owner"`
-	} `json:"units"`
+	Units   []consumer.UnitStatus `json:"units"`
 	Workers []struct {
 		Worker string   `json:"worker"`
 		Runs   []string `json:"runs"`

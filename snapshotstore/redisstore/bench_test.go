@@ -32,11 +32,11 @@ func BenchmarkCommit(b *testing.B) {
 		for i := range put {
 			put[i] = snapshotstore.Entry{Key: all[(n*changed+i*7)%keys].Key, Data: fmt.Appendf(nil, `{"orders":%d,"total":100}`, n)}
 		}
-		h, err := store.CommitTimed(ctx, unit, snapshotstore.Checkpoint{From: from, To: to, Put: put})
+		h, err := store.CommitWithReceipt(ctx, unit, snapshotstore.Checkpoint{From: from, To: to, Put: put})
 		if err != nil {
 			b.Fatal(err)
 		}
-		held += h
+		held += h.Held
 		n++
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*changed), "ns/key")

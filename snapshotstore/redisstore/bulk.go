@@ -29,6 +29,7 @@ func (s *Store) isBulk(checkpoint snapshotstore.Checkpoint) bool {
 // is an error here: the HSET may have been applied or not, as with the script.
 func (s *Store) commitBulk(ctx context.Context, key string, checkpoint snapshotstore.Checkpoint) (bulkDone, error) {
 	var before, after *redis.TimeCmd
+	var p pinned
 	err := s.watch(ctx, func(tx *redis.Tx) error {
 		var mark *redis.StringCmd
 		var fields *redis.IntCmd
@@ -52,6 +53,9 @@ func (s *Store) commitBulk(ctx context.Context, key string, checkpoint snapshots
 			after = pipe.Time(ctx)
 			return nil
 		})
+		if err == nil {
+			p = s.awaitReplicas(ctx, tx)
+		}
 		return err
 	}, key)
 	if _, answered := errors.AsType[redis.Error](err); answered || errors.Is(err, errMoving) {
@@ -60,7 +64,7 @@ func (s *Store) commitBulk(ctx context.Context, key string, checkpoint snapshots
 	if err != nil {
 		return bulkDone{}, err
 	}
-	return bulkDone{done: true, held: max(0, after.Val().Sub(before.Val()))}, nil // below 0: its clock was set back
+	return bulkDone{done: true, held: max(0, after.Val().Sub(before.Val())), pinned: p}, nil // below 0: its clock was set back
 }
 
 // errMoving is a snapshot whose slot is on its way between two nodes of a cluster.
@@ -77,8 +81,10 @@ func (s *Store) watch(ctx context.Context, f func(*redis.Tx) error, keys ...stri
 	return err
 }
 
-// bulkDone is whether a bulk was applied, and how long Redis was held by it.
+// bulkDone is whether a bulk was applied, how long Redis was held by it, and which replicas have it.
 type bulkDone struct {
+	pinned
+
 	done bool
 	held time.Duration
 }

@@ -21,12 +21,12 @@ func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 	return call(ctx, s, "check", s.layout.Prefix+":*", func(ctx context.Context) ([]string, error) {
 		c, isCluster := s.client.(*redis.ClusterClient)
 		if !isCluster {
-			return checkNode(ctx, s.client, s.target.String())
+			return s.checkNode(ctx, s.client, s.target.String())
 		}
 		var mu sync.Mutex
 		var all []string
 		err := c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-			warnings, err := checkNode(ctx, node, node.Options().Addr)
+			warnings, err := s.checkNode(ctx, node, node.Options().Addr)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, warnings...)
@@ -36,7 +36,7 @@ func (s *Store) Check(ctx context.Context) (warnings []string, err error) {
 	})
 }
 
-func checkNode(ctx context.Context, node redis.UniversalClient, name string) ([]string, error) {
+func (s *Store) checkNode(ctx context.Context, node redis.UniversalClient, name string) ([]string, error) {
 	if err := probeScript.Run(ctx, node, nil).Err(); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func checkNode(ctx context.Context, node redis.UniversalClient, name string) ([]
 	if version := facts["redis_version"]; tooOld(version) {
 		return nil, fmt.Errorf("%s: Redis %s is too old: %w", name, version, errTooOld)
 	}
-	warnings := judge(facts, save)
+	warnings := judge(facts, save, s.replicas)
 	for i := range warnings {
 		warnings[i] = name + ": " + warnings[i]
 	}
@@ -73,8 +73,9 @@ func infoFacts(text string) map[string]string {
 	return facts
 }
 
-// judge tells what is wrong with a server by its INFO and its setting `save` ("?": not known).
-func judge(facts map[string]string, save string) []string {
+// judge tells what is wrong with a server by its INFO and its setting `save` ("?": not known), where so many replicas are to
+// have each checkpoint.
+func judge(facts map[string]string, save string, replicas int) []string {
 	var warnings []string
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if facts["role"] == "slave" {
@@ -94,6 +95,9 @@ func judge(facts map[string]string, save string) []string {
 	}
 	if facts["aof_enabled"] == "1" && facts["aof_last_write_status"] == "err" {
 		warn("its last write to the AOF failed and it refuses writes (MISCONF): see its log")
+	}
+	if connected, err := strconv.Atoi(facts["connected_slaves"]); err == nil && connected < replicas && facts["role"] != "slave" {
+		warn("has %d replicas, and checkpoints are to be on %d (store.replicas): bring them up, or ask for fewer", connected, replicas)
 	}
 	return warnings
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/tailfold/tailfold/snapshotstore"
 )
 
-// acl is what a user of Redis needs. CONFIG is for Check alone, which does without.
-const acl = "+eval +evalsha +watch +unwatch +multi +exec +type +time +hget +hset +hmget +hdel +hlen +hscan +hgetall +get +set +del +unlink +info +ping"
+// acl is what a user of Redis needs; WAIT only where replicas are asked for. CONFIG is for Check alone, which does without.
+const acl = "+eval +evalsha +watch +unwatch +multi +exec +type +time +hget +hset +hmget +hdel +hlen +hscan +hgetall +get +set +del +unlink +wait +info +ping"
 
 // rule says what to do about the errors of Redis that begin with a text.
 type rule struct {
@@ -53,6 +53,7 @@ var rules = []rule{
 	{"NOREPLICAS", wait, "too few replicas are connected for min-replicas-to-write: bring them back or lower it"},
 	{"READONLY", wait, "this Redis is a replica: point the URL at the primary, or use redis+sentinel:// or redis+cluster://, " +
 		"which follow it; during a fail-over this passes"},
+	{"ERR WAIT", wait, "this Redis has become a replica: it tells of none of its own"}, // WAITAOF too
 	{"ERR max number of clients reached", wait, "Redis has as many clients as it allows: raise maxclients or find who holds them"},
 
 	// Refuses us; passwords and permissions rotate.

@@ -79,58 +79,67 @@ return {'applied', string.format('%d', (ended[1] - began[1]) * 1000000 + ended[2
 // is applied once: whoever lost its answer sends it again. After a Commit that its context ended, the checkpoint may
 // still be on its way to Redis: its bytes must not be changed.
 func (s *Store) Commit(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) error {
-	_, err := s.CommitTimed(ctx, unit, checkpoint)
+	_, err := s.CommitWithReceipt(ctx, unit, checkpoint)
 	return err
 }
 
-// CommitTimed is Commit, and tells how long Redis was held by it, as far as Redis itself tells: 0 where it had applied
-// the checkpoint before.
-func (s *Store) CommitTimed(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (time.Duration, error) {
+// CommitWithReceipt is Commit, and tells how long Redis was held by it, as far as Redis itself tells (0 where it had
+// applied the checkpoint before), and how many replicas have it, if Options.Replicas asks.
+func (s *Store) CommitWithReceipt(ctx context.Context, unit snapshotstore.Unit, checkpoint snapshotstore.Checkpoint) (snapshotstore.Receipt, error) {
+	var none snapshotstore.Receipt
 	key := s.layout.Unit(unit)
 	if err := sealed(checkpoint); err != nil {
-		return 0, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
+		return none, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
 	}
 	if s.isBulk(checkpoint) {
 		bulk, err := call(ctx, s, "commit", key, func(ctx context.Context) (bulkDone, error) {
 			return s.commitBulk(ctx, key, checkpoint)
 		})
 		if bulk.done || err != nil {
-			return bulk.held, err
+			return bulk.receipt(bulk.held), err
 		}
 	}
 	args, err := commitArgs(checkpoint)
 	if err != nil {
-		return 0, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
+		return none, &snapshotstore.Error{Class: snapshotstore.Stop, Op: "commit", Err: fmt.Errorf("%s: %w", key, err)}
 	}
-	answer, err := call(ctx, s, "commit", key, func(ctx context.Context) ([]string, error) {
-		answer, err := s.run(ctx, commitScript, []string{key}, args...).StringSlice()
-		return answer, corruptIfForeign(unit, key, err)
+	type ran struct {
+		answer []string
+		pinned
+	}
+	got, err := call(ctx, s, "commit", key, func(ctx context.Context) (got ran, err error) {
+		if s.replicas > 0 {
+			got.answer, got.pinned, err = s.runPinned(ctx, commitScript, key, args...)
+		} else {
+			got.answer, err = s.run(ctx, commitScript, []string{key}, args...).StringSlice()
+		}
+		return got, corruptIfForeign(unit, key, err)
 	})
 	if err != nil {
-		return 0, err
+		return none, err
 	}
-	switch answer[0] {
+	switch answer := got.answer; answer[0] {
 	case "applied":
 		if len(answer) < 2 {
-			return 0, nil
+			return got.receipt(0), nil
 		}
 		held, err := strconv.Atoi(answer[1])
 		if err != nil || held < 0 { // its clock was set back meanwhile
-			return 0, nil
+			return got.receipt(0), nil
 		}
-		return time.Duration(held) * time.Microsecond, nil
+		return got.receipt(time.Duration(held) * time.Microsecond), nil
 	case "unmarked":
-		return 0, unmarked(unit, key)
+		return none, unmarked(unit, key)
 	case "skipped":
-		return 0, &snapshotstore.CorruptError{Unit: unit, Key: SkippedField, Why: "the record of skipped events is not a JSON array"}
+		return none, &snapshotstore.CorruptError{Unit: unit, Key: SkippedField, Why: "the record of skipped events is not a JSON array"}
 	case "gone":
-		return 0, &snapshotstore.ConflictError{Unit: unit}
+		return none, &snapshotstore.ConflictError{Unit: unit}
 	}
-	held, err := snapshotstore.ParseMark([]byte(answer[1]))
+	held, err := snapshotstore.ParseMark([]byte(got.answer[1]))
 	if err != nil {
-		return 0, &snapshotstore.CorruptError{Unit: unit, Key: MarkField, Why: err.Error()}
+		return none, &snapshotstore.CorruptError{Unit: unit, Key: MarkField, Why: err.Error()}
 	}
-	return 0, &snapshotstore.ConflictError{Unit: unit, Held: held}
+	return none, &snapshotstore.ConflictError{Unit: unit, Held: held}
 }
 
 // sealed tells whether the marks have the bytes that are stored and compared.

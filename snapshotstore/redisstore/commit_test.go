@@ -351,11 +351,11 @@ func TestACommitTellsHowLongRedisWasHeld(t *testing.T) {
 	to := mark(1)
 	checkpoint := snapshotstore.Checkpoint{To: to, Put: entries(20_000, "v")}
 	began := time.Now()
-	held, err := store.CommitTimed(ctx, unit, checkpoint)
-	if took := time.Since(began); err != nil || held <= 0 || held > took {
-		t.Errorf("held for %v of %v, %v", held, took, err)
+	receipt, err := store.CommitWithReceipt(ctx, unit, checkpoint)
+	if took := time.Since(began); err != nil || receipt.Held <= 0 || receipt.Held > took {
+		t.Errorf("held for %v of %v, %v", receipt.Held, took, err)
 	}
-	if again, err := store.CommitTimed(ctx, unit, checkpoint); err != nil || again != 0 {
-		t.Errorf("the same checkpoint again held Redis for %v, %v; want 0, it was applied before", again, err)
+	if again, err := store.CommitWithReceipt(ctx, unit, checkpoint); err != nil || again.Held != 0 {
+		t.Errorf("the same checkpoint again held Redis for %v, %v; want 0, it was applied before", again.Held, err)
 	}
 }

@@ -36,7 +36,19 @@ type Options struct {
 
 	// Connections is how many a store opens at most, to each server. Default 16.
 	Connections int
+
+	// Replicas is how many replicas are to have a checkpoint; the Receipt tells how many have it. Default 0: they are not
+	// asked. A checkpoint that they do not have is made all the same.
+	Replicas int
+
+	// ReplicasTimeout bounds the wait for them, for each checkpoint. From 1 ms, less than Timeout. Default 100 ms. Only
+	// with Replicas.
+	ReplicasTimeout time.Duration
 }
+
+// defaultReplicasTimeout is for a replica in the same place. While one is away each checkpoint takes so much longer; folding
+// goes on meanwhile.
+const defaultReplicasTimeout = 100 * time.Millisecond
 
 // dialTimeout bounds connecting. Retrying is the caller's.
 const dialTimeout = 5 * time.Second
@@ -63,6 +75,17 @@ func Open(options Options) (*Store, error) {
 	if options.Connections == 0 {
 		options.Connections = 16
 	}
+	switch {
+	case options.Replicas < 0:
+		return nil, fmt.Errorf("redisstore: replicas %d must not be below 0", options.Replicas)
+	case options.Replicas == 0 && options.ReplicasTimeout != 0:
+		return nil, fmt.Errorf("redisstore: a timeout of %v for replicas, but none are asked for", options.ReplicasTimeout)
+	case options.Replicas > 0 && options.ReplicasTimeout == 0:
+		options.ReplicasTimeout = defaultReplicasTimeout
+	}
+	if options.Replicas > 0 && (options.ReplicasTimeout < time.Millisecond || options.ReplicasTimeout >= options.Timeout) {
+		return nil, fmt.Errorf("redisstore: the timeout for replicas is %v: it must be from 1ms to less than that for an answer, %v", options.ReplicasTimeout, options.Timeout)
+	}
 	if target.tls && options.TLS == nil {
 		if options.TLS, err = tlsConfig(target); err != nil {
 			return nil, fmt.Errorf("redisstore: TLS: %w", err)
@@ -71,7 +94,8 @@ func Open(options Options) (*Store, error) {
 	if !target.tls && options.TLS != nil {
 		return nil, errors.New("redisstore: TLS is set, but the URL does not begin with rediss")
 	}
-	return &Store{client: newClient(target, options), target: target, layout: layout, bulkFrom: bulkFrom}, nil
+	return &Store{client: newClient(target, options), target: target, layout: layout, bulkFrom: bulkFrom,
+		replicas: options.Replicas, replicasTimeout: options.ReplicasTimeout}, nil
 }
 
 // newClient makes the client for the URL's form. Its own retries are off: they are the caller's, who knows what

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tailfold/tailfold/snapshotstore"
+	"github.com/tailfold/tailfold/snapshotstore/redisstore"
 	"github.com/tailfold/tailfold/snapshotstore/redisstore/redistest"
 )
 
@@ -321,5 +322,14 @@ func TestCheckWarnsOfWhatWouldLoseSnapshots(t *testing.T) {
 	warnings, err = open(t, server.URL()).Check(context.Background())
 	if err != nil || len(warnings) != 0 {
 		t.Errorf("check says %q, %v; want nothing", warnings, err)
+	}
+	asking := openAs(t, redisstore.Options{URL: server.URL(), Replicas: 1})
+	warnings, err = asking.Check(context.Background())
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "has 0 replicas, and checkpoints are to be on 1") {
+		t.Errorf("check says %q, %v; want a warning of too few replicas", warnings, err)
+	}
+	redistest.StartReplica(t, server)
+	if warnings, err = asking.Check(context.Background()); err != nil || len(warnings) != 0 {
+		t.Errorf("with a replica, check says %q, %v; want nothing", warnings, err)
 	}
 }

@@ -31,6 +31,9 @@ type Store struct {
 
 	bulkFrom int // see isBulk
 
+	replicas        int // see Options
+	replicasTimeout time.Duration
+
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup

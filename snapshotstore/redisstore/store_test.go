@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -25,7 +26,12 @@ func open(t testing.TB, url string) *redisstore.Store { return openWith(t, url, 
 
 func openWith(t testing.TB, url, prefix string) *redisstore.Store {
 	t.Helper()
-	store, err := redisstore.Open(redisstore.Options{URL: url, Prefix: prefix})
+	return openAs(t, redisstore.Options{URL: url, Prefix: prefix})
+}
+
+func openAs(t testing.TB, options redisstore.Options) *redisstore.Store {
+	t.Helper()
+	store, err := redisstore.Open(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +66,10 @@ func TestOpenRefusesWhatCanNotWork(t *testing.T) {
 		{redisstore.Options{URL: "redis://h", Timeout: -1}, "below 0"},
 		{redisstore.Options{URL: "redis://h", Connections: -1}, "below 0"},
 		{redisstore.Options{URL: "redis://h", TLS: &tls.Config{}}, "rediss"},
+		{redisstore.Options{URL: "redis://h", Replicas: -1}, "below 0"},
+		{redisstore.Options{URL: "redis://h", ReplicasTimeout: time.Second}, "none are asked for"},
+		{redisstore.Options{URL: "redis://h", Replicas: 1, ReplicasTimeout: time.Microsecond}, "from 1ms"}, // WAIT takes 0 for endless
+		{redisstore.Options{URL: "redis://h", Replicas: 1, ReplicasTimeout: time.Second, Timeout: time.Second}, "less than"},
 		{redisstore.Options{URL: "rediss://h?ca=" + dir + "/none.pem"}, "none.pem"},
 		{redisstore.Options{URL: "rediss://h?ca=" + notPEM}, "no certificate in PEM form"},
 		{redisstore.Options{URL: "rediss://h?cert=" + notPEM + "&key=" + notPEM}, "cert and key"},
