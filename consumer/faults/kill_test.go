@@ -100,6 +100,29 @@ func TestNATSKilledAndStartedAgain(t *testing.T) {
 	s.finish()
 }
 
+// TestNATSStoppedInGoodOrderIsFollowedAtOnce: a server that is stopped takes requests to the last, whose answers nobody gets.
+func TestNATSStoppedInGoodOrderIsFollowedAtOnce(t *testing.T) {
+	s := newScene(t)
+	w := s.startWorker("")
+	s.awaitSeq(100, allModels...)
+	var longest time.Duration
+	for range 3 + *kills/3 {
+		s.await(time.Duration(s.rng.IntN(300)) * time.Millisecond)
+		s.nats.Stop()
+		s.nats.Restart()
+		back, last := time.Now(), s.published()+10
+		s.awaitEvents(10)
+		s.awaitSeq(last, allModels...)
+		longest = max(longest, time.Since(back))
+	}
+	t.Logf("%v after the server was back, at most, the worker had gone on", longest.Round(time.Millisecond))
+	if longest > 4*time.Second { // less than an answer is waited for
+		t.Error("it waited for answers that the server took with it")
+	}
+	s.finish()
+	w.mustNotHalt()
+}
+
 func TestWorkersKilledWhileTheServersAreKilledToo(t *testing.T) {
 	s := newScene(t, "--appendonly", "yes", "--appendfsync", "always")
 	for range max(2, *kills/2) {

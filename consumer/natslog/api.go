@@ -214,6 +214,8 @@ func (l *Log) request(ctx context.Context, op, api string, body any, into interf
 		return ctx.Err()
 	case !conn.IsConnected():
 		return l.notConnected(op)
+	case errors.Is(err, errLost):
+		return l.fail(op, fmt.Errorf("%s: %w", subject, err), "")
 	case errors.Is(err, nats.ErrNoResponders):
 		return l.fail(op, fmt.Errorf("nobody answers %s", subject),
 			"enable JetStream on the server or for the account, or set the domain or API prefix under which it is reached")
@@ -251,6 +253,8 @@ func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, er
 		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection is closed, and the subscription with it
+	lost := conn.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer conn.RemoveStatusListener(lost)
 	old := conn.LastError()
 	if err := conn.PublishMsg(&nats.Msg{Subject: subject, Reply: inbox, Header: msg.Header, Data: msg.Data}); err != nil {
 		return nil, err
@@ -264,6 +268,8 @@ func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, er
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	case <-lost:
+		return nil, errLost
 	case answer, ok := <-answers:
 		switch {
 		case !ok:
@@ -274,6 +280,10 @@ func askWith(ctx context.Context, conn *nats.Conn, msg *nats.Msg) (*nats.Msg, er
 		return answer, nil
 	}
 }
+
+// errLost is a request whose answer will not come: a server that shuts down takes requests to the last, and its answers go
+// nowhere when the connection has gone.
+var errLost = errors.New("the connection was lost before the answer")
 
 // refusal is a permission violation that came after old and is about subject or about an inbox.
 func refusal(conn *nats.Conn, old error, subject string) error {

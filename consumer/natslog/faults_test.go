@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -281,6 +282,37 @@ func TestReaderEndsWhenTheServerIsSilent(t *testing.T) {
 		t.Log(endsWithin(t, reader, 20*time.Second))
 		server.Continue()
 	})
+}
+
+// A server that shuts down takes requests to the last, and answers none of them.
+func TestARequestEndsWithItsConnection(t *testing.T) {
+	server := natstest.StartProcess(t)
+	conn, other := server.Connect(), server.Connect()
+	asked := make(chan *nats.Msg, 1)
+	if _, err := other.ChanSubscribe("mute.>", asked); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	log := newLog(t, natslog.Config{Conn: conn, APIPrefix: "mute", Timeout: time.Hour})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := log.Bounds(t.Context())
+		ended <- err
+	}()
+	<-asked
+	server.Stop()
+	server.Restart()
+	select {
+	case err := <-ended:
+		failed, ok := errors.AsType[*consumer.LogError](err)
+		if !ok || !strings.Contains(err.Error(), "lost before the answer") && !strings.Contains(err.Error(), "not connected") {
+			t.Errorf("it ended with %v (%v), want that the connection was lost", err, failed)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it still waits for an answer that went with its connection")
+	}
 }
 
 func TestReaderGivesItsConsumerBack(t *testing.T) {
