@@ -9,8 +9,8 @@ import (
 	"github.com/tailfold/tailfold/consumer/natslog/natstest"
 )
 
-// TestALogThatIsFullIsReadOn has the stream reach its size, beyond which it takes nothing in (as a full disk does: a real
-// one needs a file system of its own). The worker stays live and takes checkpoints; when there is room again, it goes on.
+// TestALogThatIsFullIsReadOn has the stream reach its size, beyond which it takes nothing in. The worker stays live and
+// takes checkpoints; when there is room again, it goes on.
 func TestALogThatIsFullIsReadOn(t *testing.T) {
 	s := newScene(t)
 	w := s.startWorker("")
