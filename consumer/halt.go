@@ -150,5 +150,7 @@ func (u *unit) owned(mark snapshotstore.Mark) {
 	u.sawMark(mark)
 	u.mu.Lock()
 	u.status.Owner = mark.Writer
+	u.status.Replicas = snapshotstore.Replicas{} // of checkpoints of its own
 	u.mu.Unlock()
+	u.meters.missing.Set(0)
 }

@@ -108,5 +108,23 @@ func TestCheckpointsThatReplicasLackAreToldAndNothingStops(t *testing.T) {
 		store.away.Store(true)
 		add(1)
 		want(0, 2)
+
+		// Of a unit that another worker has, it knows nothing.
+		unit := snapshotstore.Unit{Projection: p.Definition().Name, Version: 1}
+		mark, err := h.store.Head(t.Context(), unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs := mark
+		theirs.Epoch, theirs.Writer = mark.Epoch+1, "rival"
+		if err := h.store.Commit(t.Context(), unit, snapshotstore.Checkpoint{From: mark, To: theirs.Seal("rival's")}); err != nil {
+			t.Fatal(err)
+		}
+		h.add(1, "a")
+		settle(time.Second)
+		row := w.row(t, p.Definition().Name)
+		if row.State != consumer.Standby || row.Replicas != (snapshotstore.Replicas{}) || missing() != 0 {
+			t.Errorf("the unit is %s with %+v, and %v replicas are missing; want it standing by with nothing of replicas", row.State, row.Replicas, missing())
+		}
 	})
 }
